@@ -1,0 +1,28 @@
+"""Classify polar sea ice in Sentinel-2 imagery: calibrated auto-labels, U-Net training, maps."""
+
+import lazy_loader
+
+# First, and itself light: the module has its function's name, and here the function is meant.
+from seaicekit.autolabel import autolabel
+
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submodules=["classes", "clouds", "engines", "evaluation", "labels", "launch", "mapping", "maps", "pipeline",
+                "scenes", "synthetic", "thresholds", "tiles", "training", "unet", "widgets"],
+    submod_attrs={
+        "evaluation": ["evaluate"],
+        "files": ["InputError"],
+        "labels": ["label"],
+        "launch": ["train"],
+        "mapping": ["predict"],
+        "scenes": ["catalogue", "open_scene"],
+        "thresholds": ["Thresholds"],
+        "widgets": ["ThresholdTuner"],
+    },
+)  # fmt: skip
+
+__version__ = "0.1.0"
+__all__ = [
+    "InputError", "ThresholdTuner", "Thresholds", "autolabel", "catalogue", "evaluate", "label", "open_scene",
+    "predict", "train",
+]  # fmt: skip

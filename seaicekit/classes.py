@@ -1,0 +1,37 @@
+"""The legend: what each code in a label raster means, and the colour it is drawn in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OPEN_WATER, THIN_ICE, THICK_ICE = 0, 1, 2
+NODATA = 255
+
+
+@dataclass(frozen=True)
+class SeaIceClass:
+    """One entry of the legend: its raster code, its name, its colour as ``#rrggbb``."""
+
+    code: int
+    name: str
+    colour: str
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """The colour as three numbers from 0 to 255."""
+        value = int(self.colour[1:], 16)
+        return value >> 16, value >> 8 & 255, value & 255
+
+
+# Dark to light with the ice's age, so that the order survives grey print and colour blindness.
+LEGEND = (
+    SeaIceClass(OPEN_WATER, "open water", "#0b3c6f"),
+    SeaIceClass(THIN_ICE, "thin ice", "#35b5ac"),
+    SeaIceClass(THICK_ICE, "thick ice", "#f3f1e7"),
+)
+NAMES = tuple(entry.name for entry in LEGEND)
+
+
+def colour_table() -> dict[int, tuple[int, int, int, int]]:
+    """Return code → (red, green, blue, alpha) for a paletted raster; no data is transparent."""
+    return {entry.code: (*entry.rgb, 255) for entry in LEGEND} | {NODATA: (0, 0, 0, 0)}

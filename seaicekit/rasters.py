@@ -1,0 +1,71 @@
+"""Write rasters as Cloud-Optimised GeoTIFF, and read them back on a known grid."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import numpy as np
+import rasterio
+import rasterio.errors
+import rasterio.shutil
+
+from seaicekit.classes import LEGEND, NODATA, colour_table
+from seaicekit.files import InputError, replacing
+
+
+def write_classes(path: str | os.PathLike, codes: np.ndarray, crs: object, transform: object) -> None:
+    """Write class codes, (rows, columns) uint8, with colour table, class names and no data 255.
+
+    The class names stand in the metadata as ``CLASS_0`` and so on; overviews show the commonest class.
+    """
+    tags = {f"CLASS_{entry.code}": entry.name for entry in LEGEND}
+    _write_cog(path, codes, crs, transform, NODATA, "MODE", colour_table(), tags)
+
+
+def write_confidence(path: str | os.PathLike, confidence: np.ndarray, crs: object, transform: object) -> None:
+    """Write confidences, (rows, columns) uint8 in per cent, no data 255."""
+    _write_cog(path, confidence, crs, transform, NODATA, "AVERAGE", None, {"UNITS": "per cent"})
+
+
+def _write_cog(
+    path: str | os.PathLike, values: np.ndarray, crs: object, transform: object, nodata: int,
+    overviews: str, colours: dict | None, tags: dict[str, str],
+) -> None:  # fmt: skip
+    profile = {
+        "driver": "GTiff", "height": values.shape[0], "width": values.shape[1], "count": 1, "dtype": "uint8",
+        "nodata": nodata, "crs": crs, "transform": transform,
+    }  # fmt: skip
+    with replacing(path) as place, warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        # The COG driver only copies, so the pixels are laid out in memory first.
+        with rasterio.MemoryFile() as memory:
+            with memory.open(**profile) as draft:
+                draft.write(values, 1)
+                draft.update_tags(**tags)
+                if colours:
+                    draft.write_colormap(1, colours)
+            with memory.open() as draft:
+                rasterio.shutil.copy(draft, place, driver="COG", compress="DEFLATE", overview_resampling=overviews)
+
+
+def read_codes(path: str | os.PathLike, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """Read a one-band raster of class codes, (rows, columns) uint8.
+
+    Raises
+    ------
+    InputError
+        Missing, not one band of uint8, or not of ``shape``.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(path) as source:
+                if source.count != 1 or source.dtypes[0] != "uint8":
+                    raise InputError(f"{path}: not a raster of class codes (one band of 8 bits)")
+                codes = source.read(1)
+    except rasterio.errors.RasterioError as error:
+        raise InputError(f"{path}: cannot be read ({error}); make it again") from error
+    if shape and codes.shape != tuple(shape):
+        raise InputError(f"{path}: {codes.shape} pixels where the scene has {tuple(shape)}; make it again")
+    return codes

@@ -1,0 +1,127 @@
+"""A tile is a window of a scene and of its label raster; an index of tiles is a table."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seaicekit import labels, rasters, scenes
+from seaicekit.classes import LEGEND, NODATA
+from seaicekit.files import InputError, replacing
+from seaicekit.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SIZE = 256  # pixels a side, as in the paper
+
+
+def index(
+    labelled: pd.DataFrame,
+    path: str | os.PathLike,
+    thresholds: Thresholds | None = None,
+    size: int = SIZE,
+    test_fraction: float = 0.25,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Cut labelled scenes into tiles and say which are for training and which for testing.
+
+    Parameters
+    ----------
+    labelled : pandas.DataFrame
+        Columns ``scene``, ``path``, ``labels``, as from `seaicekit.autolabel`; rows with an error are
+        passed over.
+    path : path
+        The index is written there, as Parquet.
+    thresholds : Thresholds
+        The cuts that made the labels, to see where the cloud filter changed them.
+    size : int
+        Pixels a side. Tiles at a scene's lower and right edge may be smaller.
+    test_fraction : float, 0 to 1
+        Share of the scenes kept for testing, at least one. Tiles of one scene never stand on both sides
+        of the split, which is where the paper's random split leaks; only of a single scene are tiles split.
+    seed : int
+        Chooses among the scenes.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a tile that has any data: ``scene``, ``path``, ``labels``, ``row``, ``col``, ``height``,
+        ``width`` (pixels), ``split`` ("train" or "test"), the shares ``open_water``, ``thin_ice``,
+        ``thick_ice`` of its valid pixels, ``nodata`` of all its pixels, and ``cloud``: the share of its
+        valid pixels whose class the cloud filter changed.
+
+    Raises
+    ------
+    InputError
+        No scene, or no tile with data; a label raster that is missing or of another shape.
+    """
+    import pandas as pd
+
+    cuts, rows = thresholds or Thresholds(), []
+    good = labelled[labelled["labels"].notna()]
+    for scene in good.itertuples():
+        with scenes.reading(scene.path) as reader:
+            codes = rasters.read_codes(scene.labels, reader.shape)
+            for window in scenes.blocks(reader.shape, size):
+                part = codes[window.slices]
+                valid = part != NODATA
+                if not valid.any():
+                    continue
+                before = labels.raw(*reader.read(window), cuts)
+                shares = {entry.name.replace(" ", "_"): (part == entry.code).sum() / valid.sum() for entry in LEGEND}
+                rows.append(
+                    {"scene": scene.scene, "path": str(scene.path), "labels": str(scene.labels), **window._asdict()}
+                    | shares
+                    | {"nodata": 1 - valid.mean(), "cloud": (part != before)[valid].mean()}
+                )
+    if not rows:
+        raise InputError("tiles: no labelled scene holds a pixel of data; look at labels.csv for the reasons")
+    tiles = pd.DataFrame(rows)
+    tiles.insert(7, "split", _split(tiles, test_fraction, seed))
+    with replacing(path) as place:
+        tiles.to_parquet(place, index=False)
+    return tiles
+
+
+def _split(tiles: pd.DataFrame, test_fraction: float, seed: int) -> np.ndarray:
+    """Choose the test scenes evenly along their cloudiness, from a random start."""
+    if not 0 < test_fraction < 1:
+        raise InputError(f"test_fraction: must lie between 0 and 1, not {test_fraction}")
+    unit = tiles["scene"]
+    if unit.nunique() == 1:
+        if len(tiles) == 1:
+            raise InputError("tiles: a single tile cannot be split into training and test; give more scenes")
+        warnings.warn("only one scene: its tiles are split, so scores will flatter", stacklevel=3)
+        unit = tiles.index.to_series()
+    ordered = tiles["cloud"].groupby(unit).mean().sort_values(kind="stable").index.to_numpy()
+    count = min(len(ordered) - 1, max(1, round(test_fraction * len(ordered))))
+    step = len(ordered) / count
+    chosen = ((np.random.default_rng(seed).uniform(0, step) + step * np.arange(count)) // 1).astype(int)
+    return np.where(unit.isin(ordered[chosen]), "test", "train")
+
+
+def load(tiles: pd.DataFrame, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """Read tiles into memory.
+
+    Returns
+    -------
+    images : (N, size, size, 3) uint8
+        Red, green, blue; black where a tile is smaller than ``size`` and where there is no data.
+    codes : (N, size, size) uint8
+        Class codes; 255 in the same places, so that nothing is learned or scored there.
+    """
+    images = np.zeros((len(tiles), size, size, 3), np.uint8)
+    codes = np.full((len(tiles), size, size), NODATA, np.uint8)
+    for (path, raster), group in tiles.reset_index(drop=True).groupby(["path", "labels"], sort=False):
+        with scenes.reading(path) as reader:
+            scene_codes = rasters.read_codes(raster, reader.shape)
+            for number, tile in zip(group.index, group.itertuples(), strict=True):
+                window = scenes.Window(tile.row, tile.col, tile.height, tile.width)
+                bands, nodata = reader.read(window)
+                images[number, : tile.height, : tile.width] = np.where(nodata, 0, bands).transpose(1, 2, 0)
+                codes[number, : tile.height, : tile.width] = scene_codes[window.slices]
+    return images, codes
