@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from seaicekit.files import InputError
@@ -105,9 +106,10 @@ def spark_session(master: str | None = None) -> Iterator[SparkSession]:
     if master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
-    # Rows are few and each stands for much work; progress and warnings would clutter a notebook.
+    quiet = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}"
+    builder = builder.config("spark.driver.extraJavaOptions", quiet).config("spark.ui.showConsoleProgress", "false")
+    # Rows are few and each stands for much work.
     builder = builder.config("spark.sql.execution.arrow.maxRecordsPerBatch", "1")
-    builder = builder.config("spark.ui.showConsoleProgress", "false").config("spark.log.level", "ERROR")
     session = builder.getOrCreate()
     try:
         yield session

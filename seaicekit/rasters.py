@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
@@ -12,6 +15,11 @@ import rasterio.shutil
 
 from seaicekit.classes import LEGEND, NODATA, colour_table
 from seaicekit.files import InputError, replacing
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    Raster = np.ndarray | xr.DataArray | str | os.PathLike
 
 
 def write_classes(path: str | os.PathLike, codes: np.ndarray, crs: object, transform: object) -> None:
@@ -49,6 +57,24 @@ def _write_cog(
                 rasterio.shutil.copy(draft, place, driver="COG", compress="DEFLATE", overview_resampling=overviews)
 
 
+@contextmanager
+def opened(path: str | os.PathLike) -> Iterator[rasterio.DatasetReader]:
+    """Open a raster that may have no CRS.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        try:
+            with rasterio.open(path) as source:
+                yield source
+        except rasterio.errors.RasterioError as error:
+            raise InputError(f"{path}: cannot be read ({error}); make it again") from error
+
+
 def read_codes(path: str | os.PathLike, shape: tuple[int, int] | None = None) -> np.ndarray:
     """Read a one-band raster of class codes, (rows, columns) uint8.
 
@@ -57,15 +83,15 @@ def read_codes(path: str | os.PathLike, shape: tuple[int, int] | None = None) ->
     InputError
         Missing, not one band of uint8, or not of ``shape``.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path) as source:
-                if source.count != 1 or source.dtypes[0] != "uint8":
-                    raise InputError(f"{path}: not a raster of class codes (one band of 8 bits)")
-                codes = source.read(1)
-    except rasterio.errors.RasterioError as error:
-        raise InputError(f"{path}: cannot be read ({error}); make it again") from error
+    with opened(path) as source:
+        if source.count != 1 or source.dtypes[0] != "uint8":
+            raise InputError(f"{path}: not a raster of class codes (one band of 8 bits)")
+        codes = source.read(1)
     if shape and codes.shape != tuple(shape):
         raise InputError(f"{path}: {codes.shape} pixels where the scene has {tuple(shape)}; make it again")
     return codes
+
+
+def codes(raster: Raster) -> np.ndarray:
+    """Return class codes, (rows, columns) uint8, of a path or an array."""
+    return read_codes(raster) if isinstance(raster, str | os.PathLike) else np.asarray(raster)

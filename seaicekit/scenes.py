@@ -19,9 +19,10 @@ import rasterio
 import rasterio.errors
 import rasterio.windows
 
-from seaicekit.files import InputError, sha256
+from seaicekit.files import InputError, read_json, sha256, write_json
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pystac
     import xarray as xr
 
@@ -246,6 +247,12 @@ def find(where: str | os.PathLike) -> list[Path]:
     return scenes
 
 
+def has_crs(path: str | os.PathLike) -> bool:
+    """Say whether a scene has a place on a map."""
+    with reading(path) as reader:
+        return reader.crs is not None
+
+
 def names(paths: Iterable[Path]) -> dict[str, Path]:
     """Give each path a short name of its own: its stem, with its folder before it where two share one."""
     paths = list(paths)
@@ -281,20 +288,24 @@ def check(path: str | os.PathLike) -> float:
         return valid / (reader.shape[0] * reader.shape[1])
 
 
-def catalogue(where: str | os.PathLike) -> tuple[pystac.ItemCollection, list[dict]]:
+def catalogue(
+    where: str | os.PathLike, truth: str | os.PathLike | None = None
+) -> tuple[pystac.ItemCollection, list[dict]]:
     """Describe the scenes of a folder, and set aside those that cannot be read.
 
     Parameters
     ----------
     where : path or glob pattern
         As for `find`.
+    truth : path, optional
+        A folder of class rasters; one named like a scene becomes that scene's asset ``truth``.
 
     Returns
     -------
     items : pystac.ItemCollection
         One STAC item a scene: footprint in EPSG:4326 where the file has a CRS, else none; asset
         ``image`` with the file's path and SHA-256 (``file:checksum``, a multihash); date from eight
-        digits in its name, else the time before which it was taken, the file's own.
+        digits in its name or its folder's, else a span that ends when the file was written.
     quarantined : list of dict
         ``path`` and ``reason`` of each file that was set aside.
 
@@ -308,7 +319,10 @@ def catalogue(where: str | os.PathLike) -> tuple[pystac.ItemCollection, list[dic
     items, quarantined = [], []
     for name, path in names(find(where)).items():
         try:
-            items.append(_item(name, path.resolve(), check(path)))
+            item = _item(name, path.resolve(), check(path))
+            if truth and (Path(truth) / f"{name}.tif").is_file():
+                item.add_asset("truth", pystac.Asset(str((Path(truth) / f"{name}.tif").resolve()), roles=["truth"]))
+            items.append(item)
         except InputError as error:
             quarantined.append({"path": str(path), "reason": str(error).removeprefix(f"{path}: ")})
     if not items:
@@ -316,6 +330,22 @@ def catalogue(where: str | os.PathLike) -> tuple[pystac.ItemCollection, list[dic
         rest = f" (and {len(quarantined) - 1} more files, none usable)" if quarantined[1:] else ""
         raise InputError(f"{first['path']}: {first['reason']}{rest}")
     return pystac.ItemCollection(items), quarantined
+
+
+def save_catalogue(path: str | os.PathLike, items: pystac.ItemCollection, quarantined: list[dict]) -> None:
+    """Write what `catalogue` returned as one STAC ItemCollection."""
+    write_json(path, items.to_dict() | {"seaicekit:quarantined": quarantined})
+
+
+def load_catalogue(path: str | os.PathLike) -> pd.DataFrame:
+    """Read what `save_catalogue` wrote: a row a scene with ``scene``, ``path`` and ``truth`` (path or None)."""
+    import pandas as pd
+
+    rows = [
+        {"scene": item["id"]} | {key: item["assets"].get(asset, {}).get("href") for key, asset in (("path", "image"), ("truth", "truth"))}
+        for item in read_json(path)["features"]
+    ]
+    return pd.DataFrame(rows, columns=["scene", "path", "truth"], dtype=object)
 
 
 def _item(name: str, path: Path, valid: float) -> pystac.Item:

@@ -107,6 +107,21 @@ def write(folder: str | os.PathLike, seed: int, shape: tuple[int, int], cloud: f
     return paths
 
 
+def write_set(folder: str | os.PathLike, count: int = 4, size: int = 1024, seed: int = 0) -> Path:
+    """Write ``count`` square scenes and their truths below ``folder``, clear and 40 % cloudy in turn.
+
+    Returns
+    -------
+    path
+        The folder of the scenes; the truths are in ``truth`` beside it.
+    """
+    if count < 1:
+        raise InputError(f"synthetic_count: must be at least 1, not {count}")
+    for number in range(1, count + 1):
+        write(folder, 100 * seed + number, (size, size), 0.0 if number % 2 else 0.4)
+    return Path(folder) / "scenes"
+
+
 def _smooth(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> np.ndarray:
     """Return a random field of mean 0 and variance 1 whose features are ``scale`` pixels and twice that."""
     field = np.zeros(shape, np.float32)

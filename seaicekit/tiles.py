@@ -125,3 +125,12 @@ def load(tiles: pd.DataFrame, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]
                 images[number, : tile.height, : tile.width] = np.where(nodata, 0, bands).transpose(1, 2, 0)
                 codes[number, : tile.height, : tile.width] = scene_codes[window.slices]
     return images, codes
+
+
+def only(codes: np.ndarray, tiles: pd.DataFrame) -> np.ndarray:
+    """Return (rows, columns) class codes with 255 outside a scene's given tiles, to score just these."""
+    kept = np.full_like(codes, NODATA)
+    for tile in tiles.itertuples():
+        window = scenes.Window(tile.row, tile.col, tile.height, tile.width).slices
+        kept[window] = codes[window]
+    return kept

@@ -1,0 +1,7 @@
+"""Let ``python -m seaicekit`` be the command ``seaicekit``."""
+
+import sys
+
+from seaicekit.cli import main
+
+sys.exit(main())

@@ -1,0 +1,100 @@
+"""The command line: arguments to calls, nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from seaicekit import __version__
+from seaicekit.files import InputError
+
+DEMO = {"synthetic_count": 4, "synthetic_size": 1024, "test_fraction": 0.5}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; return its exit code: 0 done, 1 a stage failed, 2 wrong input, 130 interrupted."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.command(arguments)
+    except InputError as error:
+        print(f"seaicekit: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("seaicekit: interrupted; what finished is kept, the same command starts anew", file=sys.stderr)
+        return 130
+    except RuntimeError as error:
+        from seaicekit.pipeline import StageError
+
+        if not isinstance(error, StageError):
+            raise
+        print(f"seaicekit: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("seaicekit", description="Classify polar sea ice in Sentinel-2 imagery.")
+    parser.add_argument("--version", action="version", version=f"seaicekit {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    demo = commands.add_parser("demo", help="the whole chain on four synthetic scenes with known truth")
+    demo.add_argument("--out", default="runs/demo", metavar="DIR", help="the run's folder (default: %(default)s)")
+    demo.set_defaults(command=_demo)
+    run = commands.add_parser(
+        "run",
+        help="the whole chain on a folder of images",
+        epilog="The parameters are those of the notebooks' parameters cells; the README lists them.",
+    )
+    run.add_argument("params", nargs="?", metavar="PARAMS.yaml", help="parameters: a YAML file of name: value")
+    run.add_argument("--scenes", metavar="FOLDER", help="a folder of images, searched through, or a quoted pattern")
+    run.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME of the scenes' folder)")
+    run.add_argument(
+        "-p", dest="more", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set one parameter"
+    )
+    run.set_defaults(command=_run)
+    return parser
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    return _chain(arguments.out, DEMO)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    import yaml
+
+    given = _read_yaml(arguments.params) if arguments.params else {}
+    given |= {name: yaml.safe_load(value) for name, value in arguments.more}
+    if arguments.scenes:
+        given["scenes"] = arguments.scenes
+    out = arguments.out or given.pop("out", None)
+    given.pop("out", None)
+    scenes = given.get("scenes")
+    if not scenes:
+        raise InputError("scenes: missing parameter; give --scenes FOLDER, or scenes: FOLDER in the YAML file")
+    if not isinstance(scenes, str):
+        raise InputError(f"scenes: must be the path of a folder, not {scenes!r}")
+    return _chain(out or Path("runs") / (Path(scenes.split("*")[0]).name or "mine"), given)
+
+
+def _read_yaml(path: str) -> dict:
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: holds no parameters; write one NAME: VALUE a line")
+    return values
+
+
+def _chain(out: str | Path, given: dict) -> int:
+    from seaicekit import pipeline, report
+
+    figures = pipeline.run(out, given)["figures"]
+    print("\n" + report.summary(figures))
+    page = (Path(out).absolute() / "report.html").as_uri()
+    print(f"Report: {Path(out) / 'report.html'}\n  open it in a browser: {page}")
+    print(f"Maps:   {Path(out) / 'maps'} (GeoTIFF, for QGIS)")
+    return 0

@@ -1,0 +1,238 @@
+"""Pictures and maps of scenes, labels and predictions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seaicekit import labels, rasters, scenes
+from seaicekit.classes import LEGEND, NODATA
+from seaicekit.files import InputError, replacing
+from seaicekit.thresholds import Thresholds, brightness
+
+if TYPE_CHECKING:
+    import leafmap.leafmap
+    import matplotlib.figure
+    import pandas as pd
+
+    from seaicekit.rasters import Raster
+
+NODATA_GREY = (214, 214, 214)
+
+
+def coloured(codes: np.ndarray) -> np.ndarray:
+    """Paint class codes, (rows, columns) uint8, in the legend's colours: (rows, columns, 3) uint8."""
+    palette = np.full((256, 3), NODATA_GREY, np.uint8)
+    for entry in LEGEND:
+        palette[entry.code] = entry.rgb
+    return palette[codes]
+
+
+def rgb(path: str | os.PathLike) -> np.ndarray:
+    """Read a scene as a picture, (rows, columns, 3) uint8, no data in light grey."""
+    with scenes.reading(path) as reader:
+        bands, nodata = reader.read()
+    picture = bands.transpose(1, 2, 0).copy()
+    picture[nodata] = NODATA_GREY
+    return picture
+
+
+def gallery(paths: Iterable[str | os.PathLike]) -> matplotlib.figure.Figure:
+    """Draw scenes as thumbnails with their names, four a row."""
+    from matplotlib.figure import Figure
+
+    named = scenes.names(Path(path) for path in paths)
+    columns, rows = min(4, len(named)), -(-len(named) // 4)
+    figure = Figure(figsize=(3.1 * columns, 3.3 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, (name, path) in zip(axes, named.items(), strict=False):
+        axis.imshow(rgb(path), interpolation="antialiased")
+        axis.set_title(name, fontsize=9)
+    return figure
+
+
+def labelled(
+    paths: Iterable[str | os.PathLike],
+    thresholds: Thresholds,
+    label_paths: Iterable[str | os.PathLike] = (),
+    truth_paths: Iterable[str | os.PathLike | None] = (),
+    most: int = 4,
+) -> matplotlib.figure.Figure:
+    """Draw the first few scenes beside their labels: by the cuts alone, filtered, and the truth if there is one."""
+    paths, label_paths, truth_paths = list(paths)[:most], list(label_paths)[:most], list(truth_paths)[:most]
+    rows: list[dict] = []
+    for path in paths:
+        with scenes.reading(path) as reader:
+            rows.append({"scene": path, "cuts alone": labels.raw(*reader.read(), thresholds)})
+    for title, column in (("filter and cuts", label_paths), ("truth", truth_paths)):
+        if column and all(column):
+            rows = [row | {title: path} for row, path in zip(rows, column, strict=True)]
+    return panels(rows, list(scenes.names(Path(path) for path in paths)))
+
+
+def mapped(predicted: pd.DataFrame, catalogue: pd.DataFrame, names: Iterable[str], most: int = 4) -> matplotlib.figure.Figure:
+    """Draw the first few of the named scenes beside their maps, confidences, and the truth if there is one.
+
+    Parameters
+    ----------
+    predicted, catalogue : pandas.DataFrame
+        As from `seaicekit.predict` and `seaicekit.scenes.load_catalogue`, both with ``scene`` as index.
+    """
+    rows, names = [], list(names)[:most]
+    for name in names:
+        truth = {"truth": catalogue.truth[name]} if catalogue.truth[names].notna().all() else {}
+        made = {"map": predicted["map"][name], "confidence": predicted["confidence"][name]}
+        rows.append({"scene": catalogue.path[name]} | truth | made)
+    return panels(rows, names)
+
+
+def panels(rows: list[dict[str, Raster]], names: list[str] | None = None) -> matplotlib.figure.Figure:
+    """Draw scenes beside their rasters, a row a scene, with the legend.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Title → path or class codes, in the order of the columns: "scene" is shown as it is, "confidence"
+        on a scale of its own, all others in the legend's colours.
+    names : list of str, optional
+        What to write beside each row.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    titles = list(rows[0])
+    shapes = [rgb(row["scene"]).shape for row in rows]
+    heights = [shape[0] / shape[1] for shape in shapes]
+    width = 3.1
+    figure = Figure(figsize=(width * len(titles), sum(width * h for h in heights) + 0.9), layout="constrained")
+    axes = figure.subplots(len(rows), len(titles), squeeze=False, height_ratios=heights)
+    for number, row in enumerate(rows):
+        for axis, title in zip(axes[number], titles, strict=True):
+            if title == "scene":
+                axis.imshow(rgb(row[title]), interpolation="antialiased")
+            elif title == "confidence":
+                percent = np.ma.masked_equal(rasters.codes(row[title]), NODATA)
+                image = axis.imshow(percent, vmin=33, vmax=100, cmap="magma")
+            else:
+                axis.imshow(coloured(rasters.codes(row[title])), interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+            if number == 0:
+                axis.set_title(title, fontsize=11)
+        if names:
+            axes[number, 0].set_ylabel(names[number], fontsize=9)
+    if "confidence" in titles:
+        figure.colorbar(image, ax=axes[:, -1], label="confidence, %", shrink=0.8)
+    patches = [Patch(facecolor=entry.colour, edgecolor="0.4", label=entry.name) for entry in LEGEND]
+    patches.append(Patch(facecolor=[c / 255 for c in NODATA_GREY], edgecolor="0.4", label="no data"))
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
+    return figure
+
+
+def curves(history: pd.DataFrame | list[dict]) -> matplotlib.figure.Figure:
+    """Draw loss and accuracy by epoch, on training and test tiles."""
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    table = pd.DataFrame(history)
+    figure = Figure(figsize=(8.5, 3), layout="constrained")
+    for axis, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axis.plot(table["epoch"], table[name], color="#0b3c6f", marker=".", label="training tiles")
+        axis.plot(table["epoch"], table[f"val_{name}"], color="#d1642a", marker=".", label="test tiles")
+        axis.set(xlabel="epoch", ylabel=name, xlim=(0.5, max(2, table["epoch"].max()) + 0.5))
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.3)
+    axis.set_ylim(0, 1)
+    axis.legend(frameon=False)
+    return figure
+
+
+def confusion(counts: list[list[int]], title: str = "") -> matplotlib.figure.Figure:
+    """Draw a confusion matrix, shares of each reference class (rows) and pixel counts."""
+    from matplotlib.figure import Figure
+
+    matrix = np.array(counts)
+    share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
+    figure = Figure(figsize=(4.6, 3.9), layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(share, vmin=0, vmax=1, cmap="Blues")
+    names = [entry.name for entry in LEGEND]
+    axis.set(xticks=range(len(names)), yticks=range(len(names)), xticklabels=names, yticklabels=names)
+    axis.set(xlabel="map", ylabel="truth", title=title)
+    for (row, col), value in np.ndenumerate(share):
+        ink = "white" if value > 0.6 else "black"
+        text = f"{100 * value:.1f} %\n{matrix[row, col]:,}"
+        axis.text(col, row, text, ha="center", va="center", color=ink, fontsize=9)
+    return figure
+
+
+def histogram(paths: list[str | os.PathLike], thresholds: Thresholds) -> matplotlib.figure.Figure:
+    """Draw how many pixels have which brightness in several scenes, coloured by class, with the cuts."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.5, 3), layout="constrained")
+    axis = figure.subplots()
+    counts = np.zeros(256, np.int64)
+    for path in paths:
+        with scenes.reading(path) as reader:
+            bands, nodata = reader.read()
+        counts += np.bincount(brightness(bands)[~nodata], minlength=256)
+    colours = [LEGEND[code].colour for code in thresholds.table]
+    axis.bar(np.arange(256), 100 * counts / max(1, counts.sum()), 1.0, color=colours, edgecolor="0.55", linewidth=0.3)
+    for name, cut in (("water_max", thresholds.water_max), ("thin_max", thresholds.thin_max)):
+        axis.axvline(cut + 0.5, color="#d1642a", linewidth=1.5)
+        axis.annotate(f"{name} = {cut}", (cut + 0.5, 0.94), (4, 0), ("data", "axes fraction"), "offset points", fontsize=9)
+    axis.set(xlabel="brightness, max(R, G, B)", ylabel="pixels, % (square root scale)", xlim=(-0.5, 255.5))
+    axis.set_yscale("function", functions=(np.sqrt, np.square))
+    axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def live_curves() -> Callable[[list[dict]], None]:
+    """Show `curves` in a notebook cell; return what redraws them with the epochs so far."""
+    from IPython.display import display
+
+    shown = display("Waiting for the first epoch …", display_id=True)
+    return lambda epochs: shown.update(curves(epochs))
+
+
+def save(figure: matplotlib.figure.Figure, path: str | os.PathLike) -> matplotlib.figure.Figure:
+    """Write a figure as PNG and give it back, to be shown."""
+    with replacing(path) as place:
+        figure.savefig(place, dpi=110)
+    return figure
+
+
+def interactive(layers: dict[str, str | os.PathLike], height: str = "600px") -> leafmap.leafmap.Map:
+    """Show rasters on a leafmap map, each a layer with its opacity, and the legend.
+
+    Parameters
+    ----------
+    layers : dict
+        Name → path, bottom to top. Three-band rasters are shown as they are, class rasters in their colours.
+    height : str
+        CSS height of the map.
+
+    Raises
+    ------
+    InputError
+        A raster without a CRS, which has no place on a map; `panels` shows it all the same.
+    """
+    import leafmap.leafmap as leafmap
+
+    for path in layers.values():
+        with rasters.opened(path) as source:
+            if not source.crs:
+                raise InputError(f"{path}: has no CRS, so no place on a map; see it with seaicekit.maps.panels")
+    view = leafmap.Map(height=height, draw_control=False, measure_control=False)
+    for name, path in layers.items():
+        view.add_raster(str(path), layer_name=name, opacity=1.0)
+    view.add_legend(title="Sea ice", legend_dict={entry.name: entry.colour for entry in LEGEND})
+    view.add_layer_manager(position="topright", opened=True)
+    return view

@@ -1,0 +1,246 @@
+"""Run the notebooks in order, on one set of parameters, into one folder.
+
+The notebooks' own ``parameters`` cells say which parameters there are and what they are by default.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import difflib
+import os
+import platform
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from seaicekit import scenes
+from seaicekit.files import InputError, read_json, write_json
+from seaicekit.thresholds import Thresholds
+
+STAGES = ("01_scenes", "02_calibrate", "03_autolabel", "04_train", "05_map")
+PACKAGES = ("seaicekit", "numpy", "opencv-python-headless", "rasterio", "pyspark", "tensorflow-cpu", "horovod", "papermill")
+SAMPLE_SECONDS = 0.25
+
+
+class StageError(RuntimeError):
+    """A notebook stopped; the message has its cell, its traceback and where to open it."""
+
+
+def notebooks() -> Path:
+    """Return the folder of the notebooks: inside an installed package, beside it in a checkout."""
+    inside = Path(__file__).parent / "notebooks"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "notebooks"
+
+
+def parameters() -> dict[str, dict[str, object]]:
+    """Return stage → parameter → default, as the notebooks' ``parameters`` cells have them."""
+    import papermill
+
+    found = {}
+    for stage in STAGES:
+        inferred = papermill.inspect_notebook(str(notebooks() / f"{stage}.ipynb"))
+        found[stage] = {name: ast.literal_eval(value["default"]) for name, value in inferred.items()}
+    return found
+
+
+def validate(given: dict[str, object]) -> None:
+    """Check parameters before anything starts.
+
+    Raises
+    ------
+    InputError
+        A name that no notebook knows, or a value of another type than its default.
+    """
+    defaults = {name: value for stage in parameters().values() for name, value in stage.items() if name != "run_dir"}
+    for name, value in given.items():
+        if name not in defaults:
+            near = difflib.get_close_matches(str(name), defaults, 1, 0)
+            raise InputError(f"{name}: unknown parameter; did you mean {near[0]}? Known: {', '.join(sorted(defaults))}")
+        wanted = type(defaults[name])
+        fits = isinstance(value, (int, float) if wanted is float else wanted) and isinstance(value, bool) == (wanted is bool)
+        if defaults[name] is None:
+            fits = value is None or isinstance(value, str)
+            wanted = str
+        if not fits:
+            raise InputError(f"{name}: must be of type {wanted.__name__}, not {value!r}")
+
+
+def run(out: str | os.PathLike, given: dict[str, object], progress: bool = True) -> dict:
+    """Run all notebooks and write ``run.json`` and ``report.html``.
+
+    Parameters
+    ----------
+    out : path
+        The run's folder. A folder that holds something else than a run is refused; a run there is replaced.
+    given : dict
+        Parameters that differ from the notebooks' defaults; ``scenes`` names a folder of images, without it
+        synthetic scenes are made.
+    progress : bool
+        Show a progress bar a stage.
+
+    Returns
+    -------
+    dict
+        The manifest, as in ``run.json``; ``figures`` has the numbers.
+
+    Raises
+    ------
+    InputError
+        A parameter, a scene or the folder cannot be used; nothing is written then.
+    StageError
+        A notebook failed; what came before it stays.
+    """
+    validate(given)
+    if given.get("scenes"):
+        given = given | {"scenes": str(Path(given["scenes"]).expanduser().absolute())}
+        _usable_scene(given["scenes"])
+    if given.get("thresholds"):
+        given = given | {"thresholds": str(Path(given["thresholds"]).expanduser().absolute())}
+        Thresholds.load(given["thresholds"])
+    out = Path(out).expanduser().absolute()
+    created = _prepare(out)
+    manifest = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "parameters": given,
+        "versions": _versions(),
+        "machine": {"system": platform.platform(), "cores": os.cpu_count()},
+        "figures": {"seconds": {}},
+    }
+    with memory_watch() as memory:
+        for number, stage in enumerate(STAGES, 1):
+            start = time.perf_counter()
+            try:
+                _execute(stage, out, given, {"desc": f"{number}/{len(STAGES)} {stage}"} if progress else False)
+            except InputError:
+                if stage == STAGES[0]:
+                    _remove(out, created)
+                raise
+            manifest["figures"]["seconds"][stage] = round(time.perf_counter() - start, 2)
+    manifest["figures"]["peak_memory_gb"] = round(memory["peak"] / 1e9, 3)
+    manifest["figures"] |= read_json(out / "metrics.json")["figures"]
+    catalogued = read_json(out / "scenes.json")
+    manifest["scenes"] = {item["id"]: item["assets"]["image"]["file:checksum"] for item in catalogued["features"]}
+    manifest["quarantined"] = catalogued["seaicekit:quarantined"]
+    manifest["thresholds"] = read_json(out / "thresholds.json")
+    write_json(out / "run.json", manifest)
+    from seaicekit import report
+
+    report.write(out)
+    return manifest
+
+
+def _usable_scene(where: str) -> None:
+    """Make sure that at least one scene can be read, before anything is written."""
+    reasons = []
+    for path in scenes.find(where):
+        try:
+            scenes.check(path)
+            return
+        except InputError as error:
+            reasons.append(str(error))
+    more = f" (none of the other {len(reasons) - 1} can be used either)" if reasons[1:] else ""
+    raise InputError(reasons[0] + more)
+
+
+def _prepare(out: Path) -> Path | None:
+    """Make the run's folder, empty; return the topmost folder that had to be made."""
+    created = next((folder for folder in [*reversed(out.parents), out] if not folder.exists()), None)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; choose another output folder")
+    if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in ("run.json", "scenes.json")):
+        raise InputError(f"{out}: holds something that is no run; choose an empty or a new output folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise InputError(f"{out}: cannot write there ({error.strerror}); choose another output folder") from error
+    for name in ("run.json", "report.html", "metrics.json", "tiles.parquet"):
+        (out / name).unlink(missing_ok=True)
+    for name in ("labels", "maps", "model", "figures", "notebooks", "scenes", "truth"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    return created
+
+
+def _remove(out: Path, created: Path | None) -> None:
+    """Take back what `_prepare` made."""
+    shutil.rmtree(created if created else out / "notebooks", ignore_errors=True)
+
+
+def _execute(stage: str, out: Path, given: dict[str, object], progress: dict | bool) -> None:
+    import papermill
+    from nbconvert.filters.ansi import strip_ansi
+    from papermill.exceptions import PapermillExecutionError
+
+    known = parameters()[stage]
+    chosen = {name: value for name, value in given.items() if name in known} | {"run_dir": str(out)}
+    finished = out / "notebooks" / f"{stage}.ipynb"
+    finished.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as folder:
+        draft = Path(folder) / finished.name
+        try:
+            papermill.execute_notebook(
+                notebooks() / finished.name, draft, chosen, kernel_name="python3", progress_bar=progress, cwd=str(out),
+                extra_arguments=["--log-level=ERROR"],
+            )  # fmt: skip
+        except PapermillExecutionError as error:
+            if error.ename == "InputError":
+                raise InputError(error.evalue) from None
+            trace = strip_ansi("\n".join(error.traceback))
+            raise StageError(
+                f"{stage} stopped in cell {error.exec_count}:\n{trace}\nOpen it there: jupyter lab {finished}"
+            ) from None
+        finally:
+            if draft.exists():
+                os.replace(draft, finished)
+
+
+@contextlib.contextmanager
+def memory_watch() -> Iterator[dict[str, int]]:
+    """Watch this process and all below it for a ``with`` block; end what it left running.
+
+    Yields a dict whose ``peak`` is the largest sum of proportional set sizes seen, in bytes: memory shared
+    by several processes counts once.
+    """
+    import psutil
+
+    memory, seen, stop, this = {"peak": 0}, {}, threading.Event(), psutil.Process()
+
+    def sample() -> None:
+        while not stop.wait(SAMPLE_SECONDS):
+            total = 0
+            for process in [this, *this.children(recursive=True)]:
+                with contextlib.suppress(psutil.Error):
+                    total += process.memory_full_info().pss
+                    seen[process.pid] = process
+            memory["peak"] = max(memory["peak"], total)
+
+    before = {process.pid for process in this.children(recursive=True)} | {this.pid}
+    watcher = threading.Thread(target=sample, daemon=True)
+    watcher.start()
+    try:
+        yield memory
+    finally:
+        stop.set()
+        watcher.join()
+        left = [process for process in seen.values() if process.pid not in before and process.is_running()]
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
+        for process in psutil.wait_procs(left, timeout=5)[1]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
