@@ -41,6 +41,10 @@ def rgb(path: str | os.PathLike) -> np.ndarray:
     return picture
 
 
+def _short(name: str) -> str:
+    return name if len(name) <= 32 else f"{name[:15]} … {name[-14:]}"
+
+
 def gallery(paths: Iterable[str | os.PathLike]) -> matplotlib.figure.Figure:
     """Draw scenes as thumbnails with their names, four a row."""
     from matplotlib.figure import Figure
@@ -53,7 +57,7 @@ def gallery(paths: Iterable[str | os.PathLike]) -> matplotlib.figure.Figure:
         axis.set_axis_off()
     for axis, (name, path) in zip(axes, named.items(), strict=False):
         axis.imshow(rgb(path), interpolation="antialiased")
-        axis.set_title(name, fontsize=9)
+        axis.set_title(_short(name), fontsize=9)
     return figure
 
 
@@ -125,7 +129,7 @@ def panels(rows: list[dict[str, Raster]], names: list[str] | None = None) -> mat
             if number == 0:
                 axis.set_title(title, fontsize=11)
         if names:
-            axes[number, 0].set_ylabel(names[number], fontsize=9)
+            axes[number, 0].set_ylabel(_short(names[number]), fontsize=9)
     if "confidence" in titles:
         figure.colorbar(image, ax=axes[:, -1], label="confidence, %", shrink=0.8)
     patches = [Patch(facecolor=entry.colour, edgecolor="0.4", label=entry.name) for entry in LEGEND]

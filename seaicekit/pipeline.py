@@ -49,6 +49,10 @@ def parameters() -> dict[str, dict[str, object]]:
     return found
 
 
+def _defaults() -> dict[str, object]:
+    return {name: value for stage in parameters().values() for name, value in stage.items() if name != "run_dir"}
+
+
 def validate(given: dict[str, object]) -> None:
     """Check parameters before anything starts.
 
@@ -57,7 +61,7 @@ def validate(given: dict[str, object]) -> None:
     InputError
         A name that no notebook knows, or a value of another type than its default.
     """
-    defaults = {name: value for stage in parameters().values() for name, value in stage.items() if name != "run_dir"}
+    defaults = _defaults()
     for name, value in given.items():
         if name not in defaults:
             near = difflib.get_close_matches(str(name), defaults, 1, 0)
@@ -107,7 +111,7 @@ def run(out: str | os.PathLike, given: dict[str, object], progress: bool = True)
     created = _prepare(out)
     manifest = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "parameters": given,
+        "parameters": _defaults() | given,
         "versions": _versions(),
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
         "figures": {"seconds": {}},

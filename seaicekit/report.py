@@ -20,6 +20,7 @@ SCORES = {
     "accuracy_cuts": "cuts alone",
     "majority_accuracy": "calling everything the commonest class",
 }
+RARE = 0.005  # a class below this share of the labels is worth a word
 PICTURES = {
     "scenes.png": "The scenes",
     "histogram.png": "Brightness and the cuts",
@@ -65,9 +66,29 @@ def save_metrics(
         rules = {"accuracy": "U-Net", "accuracy_labels": "filter and cuts", "accuracy_cuts": "cuts alone"}
         figures |= {key: truth[rule]["accuracy"] for key, rule in rules.items()}
         figures["majority_accuracy"] = truth["U-Net"]["majority_accuracy"]
+    figures["label_shares"] = _label_shares(folder)
     rows = maps.assign(split=maps["scene"].isin(chosen["scene"]).map({True: "test", False: "train"}))
     rows = rows.drop(columns=["path", "map", "confidence"]).to_dict("records")
     write_json(folder / "metrics.json", {"figures": figures, "agreement": agreement, "truth": truth, "maps": rows})
+
+
+def _label_shares(folder: Path) -> dict[str, float]:
+    """Return how much of the valid area the automatic labels give to each class."""
+    import pandas as pd
+
+    counts = pd.read_csv(folder / "labels" / "labels.csv")[["open_water", "thin_ice", "thick_ice"]].sum()
+    return (counts / counts.sum()).to_dict()
+
+
+def missing(figures: dict) -> str:
+    """Name the classes that the labels hardly contain, with advice; empty if there is none."""
+    rare = [name.replace("_", " ") for name, share in figures["label_shares"].items() if share < RARE]
+    if not rare:
+        return ""
+    return (
+        f"The cuts call less than {RARE:.1%} of the area {' or '.join(rare)}. If there is more, the cuts do not fit "
+        "these scenes: calibrate them in 02_calibrate.ipynb and run again with the saved file as 'thresholds'."
+    )
 
 
 def summary(figures: dict) -> str:
@@ -80,6 +101,8 @@ def summary(figures: dict) -> str:
     else:
         lines.append("No truth came with these scenes, so there is no accuracy.")
     lines.append(f"  {100 * figures['agreement']:6.2f} %  agreement of the map with the automatic labels, same scenes")
+    if missing(figures):
+        lines.append(missing(figures))
     if figures["quarantined"]:
         lines.append(f"{figures['quarantined']} of the files could not be used; the report says why.")
     lines.append(f"{figures['scenes']} scenes, {figures['tiles']} tiles; {seconds:.0f} s, at most {figures['peak_memory_gb']:.2f} GB.")
@@ -100,7 +123,8 @@ def write(run_dir: str | os.PathLike) -> Path:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page = environment.from_string(source).render(
         name=folder.resolve().name, run=read_json(folder / "run.json"), metrics=read_json(folder / "metrics.json"),
-        scores=SCORES, pictures=pictures, legend=LEGEND, notebooks=sorted(p.name for p in folder.glob("notebooks/*.ipynb")),
+        scores=SCORES, missing=missing(read_json(folder / "run.json")["figures"]), pictures=pictures, legend=LEGEND,
+        notebooks=sorted(p.name for p in folder.glob("notebooks/*.ipynb")),
     )  # fmt: skip
     write_text(folder / "report.html", page)
     return folder / "report.html"

@@ -158,8 +158,10 @@ def reading(path: str | os.PathLike) -> Iterator[SceneReader]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
-    # Without the option a truncated JPEG reads as grey; the warning only says that a PNG has no CRS.
-    with rasterio.Env(GDAL_ERROR_ON_LIBJPEG_WARNING="YES"), warnings.catch_warnings():
+    # By default GDAL gives a truncated JPEG's rest as grey and a truncated PNG's as whatever was in memory.
+    strict = {"GDAL_ERROR_ON_LIBJPEG_WARNING": "YES", "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
+    with rasterio.Env(**strict), warnings.catch_warnings():
+        # A picture without a CRS is no reason to warn.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         with _naming(path):
             source = rasterio.open(path)

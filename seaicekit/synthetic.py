@@ -144,15 +144,19 @@ def _outline(rng: np.random.Generator, centre: np.ndarray, radius: float) -> np.
     return points.round().astype(np.int32)[:, None]
 
 
+def floe_radii(rng: np.random.Generator, count: int, smallest: float, largest: float) -> np.ndarray:
+    """Draw ``count`` floe radii of which those above r are about proportional to r**-2."""
+    share = rng.uniform(0, 1, count)
+    return smallest * (1 - share * (1 - (smallest / largest) ** FLOE_EXPONENT)) ** (-1 / FLOE_EXPONENT)
+
+
 def _ice(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Return the truth without swath edge, and how thick the young ice is, from -1 to 1."""
     young = _smooth(rng, shape, 60)
     truth = np.where(young > rng.uniform(-1.2, 0.2), THIN_ICE, OPEN_WATER).astype(np.uint8)
-    # Floes by decreasing size, from the inverse of the power law's distribution.
+    # The largest floes first, the smaller ones frozen to them or in between.
     area = shape[0] * shape[1]
-    smallest, largest = 4.0, max(5.0, min(shape) / 5)
-    share = rng.uniform(0, 1, max(20, area // 160))
-    radii = smallest * (1 - share * (1 - (smallest / largest) ** FLOE_EXPONENT)) ** (-1 / FLOE_EXPONENT)
+    radii = floe_radii(rng, max(20, area // 160), 4.0, max(5.0, min(shape) / 5))
     for radius in np.sort(radii)[::-1]:
         centre = rng.uniform((0, 0), (shape[1], shape[0]))
         cv2.fillPoly(truth, [_outline(rng, centre, radius)], THICK_ICE)

@@ -1,0 +1,94 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+
+import seaicekit as sik
+from seaicekit import engines
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).glob("*.tif")}
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory, modis):
+    """Two real scenes and a cloudy synthetic one with a swath edge."""
+    path, _ = sik.synthetic.write(tmp_path_factory.mktemp("mixed"), 9, (333, 270), 0.4)
+    return [*modis[-2:], path]
+
+
+def test_engines_and_blocks_give_identical_bytes(mixed, tmp_path):
+    expected = None
+    for engine, block, workers in (
+        ("serial", None, 1), ("serial", 100, 1), ("processes", 128, 2), ("processes", None, 3), ("spark", 150, 2),
+    ):  # fmt: skip
+        out = tmp_path / f"{engine}_{block}"
+        table = sik.autolabel(mixed, out, engine=engine, block=block, workers=workers)
+        expected = expected or contents(out)
+        assert contents(out) == expected, (engine, block)
+        assert sorted(p.name for p in out.iterdir()) == sorted([*expected, "labels.csv"])
+        for row in table.itertuples():
+            with rasterio.open(row.labels) as source:
+                label = sik.label(sik.open_scene(row.path))
+                np.testing.assert_array_equal(source.read(1), label)
+                counts = np.bincount(label.values.ravel(), minlength=256)
+                assert [row.open_water, row.thin_ice, row.thick_ice, row.nodata] == [*counts[:3], counts[255]]
+            raw = sik.label(sik.open_scene(row.path), cloud_filter=False)
+            assert row.changed == (raw.values != label.values).sum()
+
+
+def test_rasters_are_cogs_with_the_legend(small):
+    _, labelled, _ = small
+    with rasterio.open(labelled.labels[0]) as source, rasterio.open(labelled.path[0]) as scene:
+        assert source.crs == scene.crs and source.transform == scene.transform and source.nodata == 255
+        assert source.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert source.colormap(1)[0][:3] == sik.classes.LEGEND[0].rgb and source.colormap(1)[255][3] == 0
+        assert source.tags()["CLASS_1"] == "thin ice"
+    pd.testing.assert_frame_equal(
+        pd.read_csv(Path(labelled.labels[0]).parent / "labels.csv").drop(columns="error"),
+        labelled.drop(columns="error"), check_dtype=False,
+    )  # fmt: skip
+
+
+def test_scene_without_crs(tmp_path, real):
+    table = sik.autolabel([real / "ross_sea_peer/tile_0_input_256.png"], tmp_path, engine="serial")
+    with rasterio.open(table.labels[0]) as source:
+        assert source.crs is None and source.shape == (256, 256)
+
+
+@pytest.mark.parametrize("engine", ["serial", "processes"])
+def test_a_bad_scene_is_set_aside_or_ends_the_work(tmp_path, small, engine):
+    good = small[1].path[0]
+    bad = tmp_path / "bad.tif"
+    bad.write_bytes(Path(good).read_bytes()[:-9000])
+    with pytest.raises(sik.InputError, match=r"bad\.tif"):
+        sik.autolabel([good, bad], tmp_path / "out", engine=engine)
+    assert list((tmp_path / "out").iterdir()) == [] or contents(tmp_path / "out")
+    table = sik.autolabel([good, bad, tmp_path / "none.tif"], tmp_path / "out", engine=engine, errors="quarantine")
+    assert table.error.notna().tolist() == [False, True, True] and table.labels.notna().tolist() == [True, False, False]
+    assert not list((tmp_path / "out").glob(".partial*"))
+
+
+def test_wrong_arguments(tmp_path, small):
+    path = small[1].path[0]
+    for wrong in ({"engine": "abacus"}, {"workers": 0}, {"nodata": "no"}, {"errors": "hide"}, {"block": 0}):
+        with pytest.raises(sik.InputError, match=next(iter(wrong))):
+            sik.autolabel([path], tmp_path / "out", **({"engine": "serial"} | wrong))
+    with pytest.raises(sik.InputError, match="no scenes"):
+        sik.autolabel([], tmp_path / "out")
+    (tmp_path / "file").touch()
+    with pytest.raises(sik.InputError, match="cannot write"):
+        sik.autolabel([path], tmp_path / "file" / "out", engine="serial")
+
+
+def test_spark_is_a_real_session_on_loopback():
+    with engines.spark_session("local[2]") as spark:
+        assert spark.range(10).selectExpr("sum(id)").first()[0] == 45
+        assert spark.sparkContext.uiWebUrl.startswith("http://127.0.0.1:")
+        with engines.spark_session() as same:
+            assert same is spark
+        assert json.dumps(spark.sparkContext.master) == '"local[2]"'  # still there after the inner block

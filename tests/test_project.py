@@ -1,0 +1,97 @@
+"""The habits: style, light imports, versions that agree, one way of imports."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+from conftest import ROOT
+
+# The rooms of the design, top to bottom: a module imports only from rows above its own.
+ROOMS = (
+    "files", "classes", "scenes", "rasters", "synthetic", "thresholds", "clouds", "labels", "engines", "autolabel", "tiles",
+    "unet", "training", "launch", "evaluation", "mapping", "maps", "widgets", "report", "pipeline", "cli",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]])
+def test_ruff(arguments):
+    done = subprocess.run([sys.executable, "-m", "ruff", *arguments, str(ROOT)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_import_is_light():
+    code = (
+        "import sys, seaicekit\n"
+        "import seaicekit.pipeline, seaicekit.launch, seaicekit.training\n"
+        "print([m for m in ('tensorflow', 'keras', 'pyspark', 'leafmap', 'horovod.tensorflow') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-X", "importtime", "-c", "import seaicekit"], capture_output=True, text=True)
+    assert not re.search(r"\b(cv2|xarray|rasterio|pandas|numpy)\b", done.stderr)
+
+
+def test_every_public_name_is_there_and_documented():
+    import seaicekit as sik
+
+    for name in sik.__all__:
+        assert getattr(sik, name).__doc__
+    assert callable(sik.autolabel) and sik.autolabel.__doc__.startswith("Label scenes")
+
+
+def test_modules_import_upwards_only():
+    files = {path.stem: path for path in (ROOT / "seaicekit").glob("*.py") if not path.stem.startswith("__")}
+    assert files.keys() == set(ROOMS)
+    for name, path in files.items():
+        text = path.read_text()
+        used = set()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("seaicekit"):
+                used |= {alias.name for alias in node.names} if node.module == "seaicekit" else {node.module.split(".")[1]}
+        below = {other for other in used & set(ROOMS) if ROOMS.index(other) >= ROOMS.index(name)}
+        own = {name} if f"from seaicekit.{name} import" in text else set()  # a function sent to other processes
+        assert below <= own, f"{name} imports {below}"
+
+
+def requirements():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return project["dependencies"] + project["optional-dependencies"]["train"]
+
+
+def test_conda_environment_has_the_same_versions():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert (ROOT / "binder" / "environment.yml").read_text() == (ROOT / "environment.yml").read_text()
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    assert sorted(pip) == sorted(line for line in requirements() if not line.startswith("horovod"))
+    assert any(re.fullmatch(r"python=3\.11(\.\*)?", entry) for entry in conda)
+    horovod = next(line for line in requirements() if line.startswith("horovod"))
+    post = (ROOT / "binder" / "postBuild").read_text()
+    assert horovod in post
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["extra-build-variables"]["horovod"]
+    assert all(f"{key}={value}" in post for key, value in build.items())
+
+
+def test_versions_agree():
+    import seaicekit as sik
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == sik.__version__ and sik.__version__ in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_notebooks_are_committed_bare():
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        for cell in json.loads(path.read_text())["cells"]:
+            assert not cell.get("outputs") and cell.get("execution_count") is None, path.name
+
+
+def test_readme_numbers_come_from_the_demos_file():
+    """Each per cent in the README's result table is the rounding of a figure in docs/demo.json."""
+    figures = json.loads((ROOT / "docs" / "demo.json").read_text())
+    shown = re.findall(r"\| (\d+\.\d) % \|", (ROOT / "README.md").read_text())
+    keys = ("accuracy", "accuracy_labels", "accuracy_cuts", "majority_accuracy")
+    assert shown == [f"{100 * figures[key]:.1f}" for key in keys]
