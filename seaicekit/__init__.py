@@ -7,7 +7,8 @@ from seaicekit.autolabel import autolabel
 
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
-    submodules=["classes", "clouds", "engines", "evaluation", "labels", "launch", "mapping", "maps", "pipeline", "rasters", "report",
+    submodules=["classes", "clouds", "engines", "evaluation", "labels", "launch", "mapping", "maps", "pipeline",
+                "rasters", "report",
                 "scenes", "synthetic", "thresholds", "tiles", "training", "unet", "widgets"],
     submod_attrs={
         "evaluation": ["evaluate"],

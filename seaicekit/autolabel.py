@@ -119,9 +119,19 @@ def autolabel(
                 _set_aside(table[task["scene"]], result["error"], errors)
             else:
                 table[task["scene"]] |= result | {"labels": task["labels"]}
-        columns = ["scene", "path", "labels", "open_water", "thin_ice", "thick_ice", "nodata", "changed", "error"]
+        columns = [
+            "scene",
+            "path",
+            "labels",
+            "open_water",
+            "thin_ice",
+            "thick_ice",
+            "nodata",
+            "changed",
+            "error",
+        ]
         frame = pd.DataFrame(table.values(), columns=columns)
-        frame = frame.astype({column: "Int64" for column in columns[3:8]})
+        frame = frame.astype(dict.fromkeys(columns[3:8], "Int64"))
         frame.to_csv(csv, index=False)
     return frame
 

@@ -48,7 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--scenes", metavar="FOLDER", help="a folder of images, searched through, or a quoted pattern")
     run.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME of the scenes' folder)")
     run.add_argument(
-        "-p", dest="more", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set one parameter"
+        "-p",
+        dest="more",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="set one parameter",
     )
     run.set_defaults(command=_run)
     return parser

@@ -1,9 +1,9 @@
 """The thin-cloud and shadow filter, as a background, a difference, a histogram and one table.
 
 The published filter (arXiv 2403.13135, section III; the steps in `difference` and `correction`) runs on a
-whole scene. Its background is local: a median that looks `WINDOW` // 2 pixels far over a dilation that looks 3. All that
-follows depends on the difference image's histogram over the scene. So a scene can be cut into blocks with
-a halo of `HALO` pixels, their histograms summed, and the result is the whole scene's, bit for bit.
+whole scene. Its background is local: a median that looks 77 pixels far over a dilation that looks 3. All that
+follows depends on the difference image's histogram over the scene. So a scene can be cut into blocks with a
+halo of 80 pixels, their histograms summed, and the result is the whole scene's, bit for bit.
 """
 
 from __future__ import annotations

@@ -32,7 +32,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent)
     except OSError as error:
-        raise InputError(f"{path.parent}: cannot write there ({error.strerror}); choose another output folder")
+        raise InputError(
+            f"{path.parent}: cannot write there ({error.strerror}); choose another output folder"
+        ) from error
     with folder as name:
         temporary = Path(name) / path.name
         yield temporary
@@ -61,9 +63,9 @@ def read_json(path: str | os.PathLike) -> dict:
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path")
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); write it again")
+        raise InputError(f"{path}: not JSON ({error}); write it again") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: not a JSON object; write it again")
     return value

@@ -110,7 +110,11 @@ def label(
 
 
 def label_array(
-    bands: np.ndarray, nodata: np.ndarray, thresholds: Thresholds, cloud_filter: bool = True, block: int | None = None
+    bands: np.ndarray,
+    nodata: np.ndarray,
+    thresholds: Thresholds,
+    cloud_filter: bool = True,
+    block: int | None = None,
 ) -> np.ndarray:
     """Label (3, rows, columns) uint8 bands and a no-data mask, as `label` does."""
     if not cloud_filter:
@@ -131,5 +135,3 @@ def check_rule(nodata: str) -> None:
     """Raise `InputError` unless ``nodata`` is a rule that is known."""
     if nodata not in ("mask", "ignore"):
         raise InputError(f'nodata: must be "mask" or "ignore", not {nodata!r}')
-
-

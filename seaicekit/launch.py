@@ -137,7 +137,8 @@ def _ipyparallel(settings: Settings, ranks: int) -> Iterator[None]:
         server.init(plan)
         client.wait_for_engines(ranks, timeout=120)
         running = [
-            client[client.ids[slot.rank]].apply_async(_rank, _environment(slot, port), asdict(settings)) for slot in plan
+            client[client.ids[slot.rank]].apply_async(_rank, _environment(slot, port), asdict(settings))
+            for slot in plan
         ]
         while not all(result.ready() for result in running):
             for rank, result in enumerate(running):
@@ -194,5 +195,7 @@ def _horovodrun(settings: Settings, ranks: int) -> Iterator[None]:
         if process.returncode:
             log.seek(0)
             lines = [line for line in log.read().splitlines() if line.strip()]
+            # What a rank said ("[1]<stderr>:…") tells more than what the launcher made of it.
+            lines = [line for line in lines if "<stderr>" in line] or lines
             raise TrainingError(f"horovodrun ended with {process.returncode}:\n" + "\n".join(lines[-15:]))
     yield

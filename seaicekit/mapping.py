@@ -97,7 +97,9 @@ def predict(
         valid = max(1, np.count_nonzero(~nodata))
         shares = {entry.name.replace(" ", "_"): np.count_nonzero(codes == entry.code) / valid for entry in LEGEND}
         sure = {"mean_confidence": float(best[~nodata].sum()) / valid}
-        rows.append({"scene": name, "path": str(path), "map": str(files[0]), "confidence": str(files[1])} | shares | sure)
+        rows.append(
+            {"scene": name, "path": str(path), "map": str(files[0]), "confidence": str(files[1])} | shares | sure
+        )
     return pd.DataFrame(rows)
 
 

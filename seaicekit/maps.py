@@ -80,7 +80,9 @@ def labelled(
     return panels(rows, list(scenes.names(Path(path) for path in paths)))
 
 
-def mapped(predicted: pd.DataFrame, catalogue: pd.DataFrame, names: Iterable[str], most: int = 4) -> matplotlib.figure.Figure:
+def mapped(
+    predicted: pd.DataFrame, catalogue: pd.DataFrame, names: Iterable[str], most: int = 4
+) -> matplotlib.figure.Figure:
     """Draw the first few of the named scenes beside their maps, confidences, and the truth if there is one.
 
     Parameters
@@ -188,10 +190,24 @@ def histogram(paths: list[str | os.PathLike], thresholds: Thresholds) -> matplot
             bands, nodata = reader.read()
         counts += np.bincount(brightness(bands)[~nodata], minlength=256)
     colours = [LEGEND[code].colour for code in thresholds.table]
-    axis.bar(np.arange(256), 100 * counts / max(1, counts.sum()), 1.0, color=colours, edgecolor="0.55", linewidth=0.3)
+    axis.bar(
+        np.arange(256),
+        100 * counts / max(1, counts.sum()),
+        1.0,
+        color=colours,
+        edgecolor="0.55",
+        linewidth=0.3,
+    )
     for name, cut in (("water_max", thresholds.water_max), ("thin_max", thresholds.thin_max)):
         axis.axvline(cut + 0.5, color="#d1642a", linewidth=1.5)
-        axis.annotate(f"{name} = {cut}", (cut + 0.5, 0.94), (4, 0), ("data", "axes fraction"), "offset points", fontsize=9)
+        axis.annotate(
+            f"{name} = {cut}",
+            (cut + 0.5, 0.94),
+            (4, 0),
+            ("data", "axes fraction"),
+            "offset points",
+            fontsize=9,
+        )
     axis.set(xlabel="brightness, max(R, G, B)", ylabel="pixels, % (square root scale)", xlim=(-0.5, 255.5))
     axis.set_yscale("function", functions=(np.sqrt, np.square))
     axis.spines[["top", "right"]].set_visible(False)

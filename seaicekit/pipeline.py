@@ -14,17 +14,27 @@ import shutil
 import tempfile
 import threading
 import time
+import typing
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from seaicekit import scenes
+from seaicekit import engines, labels, launch, scenes, training
 from seaicekit.files import InputError, read_json, write_json
 from seaicekit.thresholds import Thresholds
 
 STAGES = ("01_scenes", "02_calibrate", "03_autolabel", "04_train", "05_map")
-PACKAGES = ("seaicekit", "numpy", "opencv-python-headless", "rasterio", "pyspark", "tensorflow-cpu", "horovod", "papermill")
+PACKAGES = (
+    "seaicekit",
+    "numpy",
+    "opencv-python-headless",
+    "rasterio",
+    "pyspark",
+    "tensorflow-cpu",
+    "horovod",
+    "papermill",
+)
 SAMPLE_SECONDS = 0.25
 
 
@@ -67,12 +77,34 @@ def validate(given: dict[str, object]) -> None:
             near = difflib.get_close_matches(str(name), defaults, 1, 0)
             raise InputError(f"{name}: unknown parameter; did you mean {near[0]}? Known: {', '.join(sorted(defaults))}")
         wanted = type(defaults[name])
-        fits = isinstance(value, (int, float) if wanted is float else wanted) and isinstance(value, bool) == (wanted is bool)
+        fits = isinstance(value, (int, float) if wanted is float else wanted) and isinstance(value, bool) == (
+            wanted is bool
+        )
         if defaults[name] is None:
             fits = value is None or isinstance(value, str)
             wanted = str
         if not fits:
             raise InputError(f"{name}: must be of type {wanted.__name__}, not {value!r}")
+    _check_values(defaults | given)
+
+
+def _check_values(values: dict[str, object]) -> None:
+    """Ask each stage's own rules, so that a wrong value is told before the first stage and not at the last."""
+    for name, known in {"engine": engines.Engine, "nodata": labels.NodataRule, "launcher": launch.Launcher}.items():
+        if values[name] not in typing.get_args(known):
+            raise InputError(f"{name}: must be one of {', '.join(typing.get_args(known))}, not {values[name]!r}")
+    for name in ("synthetic_count", "workers", "block", "ranks"):
+        if values[name] < 1:
+            raise InputError(f"{name}: must be at least 1, not {values[name]}")
+    if values["synthetic_size"] < 16:
+        raise InputError(f"synthetic_size: must be at least 16, not {values['synthetic_size']}")
+    if not 0 < values["test_fraction"] < 1:
+        raise InputError(f"test_fraction: must lie between 0 and 1, not {values['test_fraction']}")
+    if values["launcher"] == "inprocess" and values["ranks"] > 1:
+        raise InputError(f"ranks: must be 1 with the launcher inprocess, not {values['ranks']}")
+    Thresholds(values["water_max"], values["thin_max"])
+    settings = {name: values[name] for name in training.Settings.__dataclass_fields__ if name in values}
+    training.Settings(tiles="", out_dir="", **settings)
 
 
 def run(out: str | os.PathLike, given: dict[str, object], progress: bool = True) -> dict:

@@ -32,7 +32,11 @@ PICTURES = {
 
 
 def save_metrics(
-    run_dir: str | os.PathLike, maps: pd.DataFrame, chosen: pd.DataFrame, agreement: dict, truth: dict[str, dict]
+    run_dir: str | os.PathLike,
+    maps: pd.DataFrame,
+    chosen: pd.DataFrame,
+    agreement: dict,
+    truth: dict[str, dict],
 ) -> None:
     """Write ``metrics.json``: all scores of a run, and under ``figures`` those that people are told first.
 
@@ -86,8 +90,8 @@ def missing(figures: dict) -> str:
     if not rare:
         return ""
     return (
-        f"The cuts call less than {RARE:.1%} of the area {' or '.join(rare)}. If there is more, the cuts do not fit "
-        "these scenes: calibrate them in 02_calibrate.ipynb and run again with the saved file as 'thresholds'."
+        f"The cuts call less than {RARE:.1%} of the area {' or '.join(rare)}. If there is more of it, they do not "
+        "fit these scenes: calibrate them in 02_calibrate.ipynb and run again with the saved file as 'thresholds'."
     )
 
 
@@ -105,7 +109,8 @@ def summary(figures: dict) -> str:
         lines.append(missing(figures))
     if figures["quarantined"]:
         lines.append(f"{figures['quarantined']} of the files could not be used; the report says why.")
-    lines.append(f"{figures['scenes']} scenes, {figures['tiles']} tiles; {seconds:.0f} s, at most {figures['peak_memory_gb']:.2f} GB.")
+    memory = figures["peak_memory_gb"]
+    lines.append(f"{figures['scenes']} scenes, {figures['tiles']} tiles; {seconds:.0f} s, at most {memory:.2f} GB.")
     return "\n".join(lines)
 
 

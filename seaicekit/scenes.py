@@ -344,7 +344,8 @@ def load_catalogue(path: str | os.PathLike) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
-        {"scene": item["id"]} | {key: item["assets"].get(asset, {}).get("href") for key, asset in (("path", "image"), ("truth", "truth"))}
+        {"scene": item["id"]}
+        | {key: item["assets"].get(asset, {}).get("href") for key, asset in (("path", "image"), ("truth", "truth"))}
         for item in read_json(path)["features"]
     ]
     return pd.DataFrame(rows, columns=["scene", "path", "truth"], dtype=object)

@@ -175,7 +175,9 @@ def _lead(rng: np.random.Generator, truth: np.ndarray) -> None:
     points = np.stack([steps * cols, across * rows] if rng.random() < 0.5 else [across * cols, steps * rows], axis=1)
     kind = THIN_ICE if rng.random() < 0.6 else OPEN_WATER
     widths = rng.integers(2, 9, steps.size)
-    for before, after, width in zip(points[:-1].round().astype(int), points[1:].round().astype(int), widths, strict=False):
+    for before, after, width in zip(
+        points[:-1].round().astype(int), points[1:].round().astype(int), widths, strict=False
+    ):
         cv2.line(truth, before.tolist(), after.tolist(), kind, int(width))
 
 

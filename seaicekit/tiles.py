@@ -74,7 +74,12 @@ def index(
                 before = labels.raw(*reader.read(window), cuts)
                 shares = {entry.name.replace(" ", "_"): (part == entry.code).sum() / valid.sum() for entry in LEGEND}
                 rows.append(
-                    {"scene": scene.scene, "path": str(scene.path), "labels": str(scene.labels), **window._asdict()}
+                    {
+                        "scene": scene.scene,
+                        "path": str(scene.path),
+                        "labels": str(scene.labels),
+                        **window._asdict(),
+                    }
                     | shares
                     | {"nodata": 1 - valid.mean(), "cloud": (part != before)[valid].mean()}
                 )

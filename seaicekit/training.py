@@ -18,6 +18,7 @@ import numpy as np
 
 from seaicekit.classes import LEGEND, NODATA
 from seaicekit.files import InputError, replacing, write_json
+from seaicekit.unet import DROPOUT
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Settings:
         for name in ("epochs", "batch", "width", "depth"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: must be at least 1, not {getattr(self, name)}")
+        if self.depth > len(DROPOUT):
+            raise InputError(f"depth: must be at most {len(DROPOUT)}, not {self.depth}")
         if not self.learning_rate > 0:
             raise InputError(f"learning_rate: must be above 0, not {self.learning_rate}")
 
@@ -146,7 +149,8 @@ def fit(settings: Settings) -> dict:
         history.append(
             {
                 "epoch": epoch + 1,
-                **_means(counts), **{f"val_{name}": value for name, value in _means(seen).items()},
+                **_means(counts),
+                **{f"val_{name}": value for name, value in _means(seen).items()},
                 "seconds": time.perf_counter() - start,
             }  # fmt: skip
         )
@@ -171,7 +175,7 @@ def fit(settings: Settings) -> dict:
     return result
 
 
-def batches(images: np.ndarray, codes: np.ndarray, share: np.ndarray, turn: list[int] | None = None):  # noqa: ANN201
+def batches(images: np.ndarray, codes: np.ndarray, share: np.ndarray, turn: list[int] | None = None):
     """Return a ``tf.data.Dataset`` of (images, codes) batches, uint8, for the rows of ``share``.
 
     A sample -1 is all no data. With ``turn``, a seed, each sample is flipped and turned by a draw of its

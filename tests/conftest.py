@@ -42,7 +42,11 @@ def small(tmp_path_factory):
 def command(*arguments, cwd=None, timeout=580):
     """Run ``seaicekit`` as a user does."""
     return subprocess.run(
-        [sys.executable, "-m", "seaicekit", *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=timeout
+        [sys.executable, "-m", "seaicekit", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=timeout,
     )
 
 

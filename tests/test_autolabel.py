@@ -69,7 +69,11 @@ def test_a_bad_scene_is_set_aside_or_ends_the_work(tmp_path, small, engine):
         sik.autolabel([good, bad], tmp_path / "out", engine=engine)
     assert list((tmp_path / "out").iterdir()) == [] or contents(tmp_path / "out")
     table = sik.autolabel([good, bad, tmp_path / "none.tif"], tmp_path / "out", engine=engine, errors="quarantine")
-    assert table.error.notna().tolist() == [False, True, True] and table.labels.notna().tolist() == [True, False, False]
+    assert table.error.notna().tolist() == [False, True, True] and table.labels.notna().tolist() == [
+        True,
+        False,
+        False,
+    ]
     assert not list((tmp_path / "out").glob(".partial*"))
 
 

@@ -42,7 +42,10 @@ def test_files_arrays_and_lists_agree(small):
     paths = list(labelled.labels)
     truths = [path.replace("/labels/", "/truth/") for path in paths]
     together = sik.evaluate(paths, truths)
-    arrays = [sik.rasters.read_codes(path) for path in paths], [sik.rasters.read_codes(path) for path in truths]
+    arrays = (
+        [sik.rasters.read_codes(path) for path in paths],
+        [sik.rasters.read_codes(path) for path in truths],
+    )
     assert sik.evaluate(*arrays) == together
     assert together["accuracy"] > together["majority_accuracy"]
 

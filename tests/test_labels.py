@@ -107,4 +107,7 @@ def test_raw_labels_are_the_cuts():
     scene, _ = sik.synthetic.scene(2, (50, 60), cloud=0.3)
     got = sik.label(scene, cloud_filter=False, nodata="ignore").values
     np.testing.assert_array_equal(got, sik.Thresholds().classify(scene.values.transpose(1, 2, 0)))
-    assert labels.label_array(scene.values, np.zeros((50, 60), bool), sik.Thresholds(), False).shape == (50, 60)
+    assert labels.label_array(scene.values, np.zeros((50, 60), bool), sik.Thresholds(), False).shape == (
+        50,
+        60,
+    )

@@ -9,6 +9,7 @@ import nbformat
 import numpy as np
 import pytest
 import rasterio
+import yaml
 from conftest import ROOT, command
 
 import seaicekit as sik
@@ -27,8 +28,23 @@ def test_demo_does_all_and_says_so(demo):
     assert figures["peak_memory_gb"] <= 2.3
     assert figures["ranks"] == 2 and figures["scenes"] == 4 and figures["quarantined"] == 0
     assert figures["accuracy"] > max(figures["accuracy_cuts"], figures["majority_accuracy"])
-    kept = {"run.json", "thresholds.json", "scenes.json", "labels", "tiles.parquet", "model", "metrics.json", "maps"}
-    assert {p.name for p in folder.iterdir()} == kept | {"notebooks", "report.html", "figures", "scenes", "truth"}
+    kept = {
+        "run.json",
+        "thresholds.json",
+        "scenes.json",
+        "labels",
+        "tiles.parquet",
+        "model",
+        "metrics.json",
+        "maps",
+    }
+    assert {p.name for p in folder.iterdir()} == kept | {
+        "notebooks",
+        "report.html",
+        "figures",
+        "scenes",
+        "truth",
+    }
 
 
 def test_demo_scores_are_those_of_its_rasters(demo):
@@ -38,7 +54,10 @@ def test_demo_scores_are_those_of_its_rasters(demo):
     assert len(test) == 2 and {name.split("_")[-1] for name in test} == {"clear", "cloudy"}
     right = total = 0
     for name in test:
-        with rasterio.open(folder / "maps" / f"{name}.tif") as made, rasterio.open(folder / "truth" / f"{name}.tif") as true:
+        with (
+            rasterio.open(folder / "maps" / f"{name}.tif") as made,
+            rasterio.open(folder / "truth" / f"{name}.tif") as true,
+        ):
             prediction, truth = made.read(1), true.read(1)
             assert made.crs == true.crs and made.transform == true.transform
         valid = truth != 255
@@ -82,8 +101,15 @@ def own(tmp_path_factory):
     (folder / "cut.png").write_bytes((folder / "first.png").read_bytes()[:9000])
     (folder / "notes.png").write_text("no picture")
     params = folder.parent / "params.yaml"
-    params.write_text(f"scenes: {folder / '*[!m]'}\nepochs: 1\nranks: 1\nlauncher: inprocess\nengine: processes\nwidth: 2\n")
-    params.write_text(params.read_text().replace(str(folder / "*[!m]"), str(folder)))
+    settings = {
+        "scenes": str(folder),
+        "epochs": 1,
+        "ranks": 1,
+        "launcher": "inprocess",
+        "engine": "processes",
+        "width": 2,
+    }
+    params.write_text(yaml.safe_dump(settings))
     (folder / "truth").rename(folder.parent / "elsewhere")
     done = command("run", params, "--out", folder.parent / "out", cwd=folder.parent)
     assert done.returncode == 0, done.stderr
@@ -97,7 +123,11 @@ def test_own_scenes_without_truth_have_no_accuracy(own):
     assert "No truth" in done.stdout and "agreement" in manifest["figures"]
     assert sorted(Path(row["path"]).name for row in manifest["quarantined"]) == ["cut.png", "notes.png"]
     assert manifest["figures"]["scenes"] == 3 and manifest["parameters"]["epochs"] == 1
-    for name, shape in (("first", (130, 170)), ("second <i>", (130, 170)), ("synthetic_003_clear", (150, 140))):
+    for name, shape in (
+        ("first", (130, 170)),
+        ("second <i>", (130, 170)),
+        ("synthetic_003_clear", (150, 140)),
+    ):
         assert sik.rasters.read_codes(out / "maps" / f"{name}.tif").shape == shape
 
 
@@ -109,8 +139,8 @@ def test_report_escapes_file_names(own):
 def test_real_imagery_runs(real, tmp_path):
     done = command(
         "run", "--scenes", f"{real}/modis_dev/*okhostk*/*truecolor*", "--out", tmp_path / "out",
-        "-p", "epochs", "1", "-p", "ranks", "1", "-p", "launcher", "inprocess", "-p", "engine", "serial", "-p", "width", "2",
-        "-p", "water_max", "80",
+        "-p", "epochs", "1", "-p", "ranks", "1", "-p", "launcher", "inprocess", "-p", "engine", "serial",
+        "-p", "width", "2", "-p", "water_max", "80",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "out" / "run.json").read_text())
@@ -123,7 +153,25 @@ def tree(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-@pytest.mark.parametrize("case", ["empty", "text", "cut", "two", "absent", "out_is_file", "foreign", "missing", "unknown", "type", "yaml", "cuts"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "empty",
+        "text",
+        "cut",
+        "two",
+        "absent",
+        "out_is_file",
+        "foreign",
+        "missing",
+        "unknown",
+        "type",
+        "yaml",
+        "cuts",
+        "engine",
+        "depth",
+    ],
+)
 def test_bad_input_is_one_line_exit_two_and_nothing_written(case, tmp_path):
     scenes = tmp_path / "scenes"
     scenes.mkdir()
@@ -155,13 +203,17 @@ def test_bad_input_is_one_line_exit_two_and_nothing_written(case, tmp_path):
         arguments, named = ["run"], "scenes: missing parameter"
     elif case in ("unknown", "type", "yaml"):
         text, named = {
-            "unknown": ("epoch: 3", "did you mean epochs?"), "type": ("epochs: many", "epochs"), "yaml": ("a: [", "params.yaml"),
+            "unknown": ("epoch: 3", "did you mean epochs?"),
+            "type": ("epochs: many", "epochs"),
+            "yaml": ("a: [", "params.yaml"),
         }[case]  # fmt: skip
         (tmp_path / "params.yaml").write_text(f"scenes: {scenes}\n{text}\n")
         arguments = ["run", tmp_path / "params.yaml", "--out", tmp_path / "new"]
     elif case == "cuts":
         arguments += ["-p", "water_max", "240"]
         named = "water_max"
+    elif case in ("engine", "depth"):
+        arguments, named = [*arguments, "-p", case, {"engine": "abacus", "depth": 9}[case]], case
     before = tree(tmp_path)
     done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr

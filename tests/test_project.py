@@ -13,8 +13,8 @@ from conftest import ROOT
 
 # The rooms of the design, top to bottom: a module imports only from rows above its own.
 ROOMS = (
-    "files", "classes", "scenes", "rasters", "synthetic", "thresholds", "clouds", "labels", "engines", "autolabel", "tiles",
-    "unet", "training", "launch", "evaluation", "mapping", "maps", "widgets", "report", "pipeline", "cli",
+    "files", "classes", "scenes", "rasters", "synthetic", "thresholds", "clouds", "labels", "engines", "autolabel",
+    "tiles", "unet", "training", "launch", "evaluation", "mapping", "maps", "widgets", "report", "pipeline", "cli",
 )  # fmt: skip
 
 
@@ -31,7 +31,9 @@ def test_import_is_light():
         "print([m for m in ('tensorflow', 'keras', 'pyspark', 'leafmap', 'horovod.tensorflow') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
-    done = subprocess.run([sys.executable, "-X", "importtime", "-c", "import seaicekit"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import seaicekit"], capture_output=True, text=True
+    )
     assert not re.search(r"\b(cv2|xarray|rasterio|pandas|numpy)\b", done.stderr)
 
 
@@ -51,7 +53,9 @@ def test_modules_import_upwards_only():
         used = set()
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("seaicekit"):
-                used |= {alias.name for alias in node.names} if node.module == "seaicekit" else {node.module.split(".")[1]}
+                used |= (
+                    {alias.name for alias in node.names} if node.module == "seaicekit" else {node.module.split(".")[1]}
+                )
         below = {other for other in used & set(ROOMS) if ROOMS.index(other) >= ROOMS.index(name)}
         own = {name} if f"from seaicekit.{name} import" in text else set()  # a function sent to other processes
         assert below <= own, f"{name} imports {below}"

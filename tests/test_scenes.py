@@ -25,7 +25,11 @@ def picture(path, rows=40, cols=60, channels=3, seed=0):
 def test_open_scene_reads_what_another_library_reads(tmp_path, name):
     picture(tmp_path / name)
     scene = sik.open_scene(tmp_path / name)
-    assert scene.dims == ("band", "y", "x") and scene.dtype == np.uint8 and scene.band.values.tolist() == ["red", "green", "blue"]
+    assert (
+        scene.dims == ("band", "y", "x")
+        and scene.dtype == np.uint8
+        and scene.band.values.tolist() == ["red", "green", "blue"]
+    )
     expected = cv2.imread(str(tmp_path / name))[..., ::-1]
     np.testing.assert_array_equal(scene.values.transpose(1, 2, 0), expected)
     assert scene.rio.crs is None and not scene.coords["nodata"].any()

@@ -23,7 +23,12 @@ def test_any_leading_shape():
     cuts = sik.Thresholds()
     assert cuts.classify(np.array([0, 31, 205], np.uint8)) == 2
     assert cuts.classify(np.zeros((0, 3), np.uint8)).shape == (0,)
-    assert cuts.classify(np.array([[30, 0, 0], [0, 31, 0], [1, 1, 204], [0, 0, 205]], np.uint8)).tolist() == [0, 1, 1, 2]
+    assert cuts.classify(np.array([[30, 0, 0], [0, 31, 0], [1, 1, 204], [0, 0, 205]], np.uint8)).tolist() == [
+        0,
+        1,
+        1,
+        2,
+    ]
 
 
 @given(st.tuples(st.integers(0, 255), st.integers(0, 255)).map(sorted))

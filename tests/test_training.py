@@ -62,9 +62,11 @@ def test_ipyparallel_two_ranks_end_equal_and_the_watcher_stays_light(small, tmp_
         import json, sys
         import seaicekit as sik
         seen = []
-        out = sik.train({str(folder / "tiles.parquet")!r}, {str(tmp_path)!r}, 2, "ipyparallel", lambda e: seen.append(len(e)), **{SMALL})
-        sik.maps.curves(out["epochs"])
-        heavy = [name for name in ("tensorflow", "keras", "leafmap", "localtileserver", "pyspark") if name in sys.modules]
+        index, out = {str(folder / "tiles.parquet")!r}, {str(tmp_path)!r}
+        done = sik.train(index, out, 2, "ipyparallel", lambda epochs: seen.append(len(epochs)), **{SMALL})
+        sik.maps.curves(done["epochs"])
+        heavy = {{"tensorflow", "keras", "leafmap", "localtileserver", "pyspark"}} & sys.modules.keys()
+        heavy = sorted(heavy)
         print(json.dumps([seen, heavy]))
     """)
     seen, heavy = json.loads(printed.splitlines()[-1])
