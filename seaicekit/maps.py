@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import rasterio.warp
 
 from seaicekit import labels, rasters, scenes
 from seaicekit.classes import LEGEND, NODATA
@@ -250,9 +251,12 @@ def interactive(layers: dict[str, str | os.PathLike], height: str = "600px") -> 
         with rasters.opened(path) as source:
             if not source.crs:
                 raise InputError(f"{path}: has no CRS, so no place on a map; see it with seaicekit.maps.panels")
+            west, _, east, _ = rasterio.warp.transform_bounds(source.crs, "EPSG:4326", *source.bounds)
     view = leafmap.Map(height=height, draw_control=False, measure_control=False)
     for name, path in layers.items():
         view.add_raster(str(path), layer_name=name, opacity=1.0)
+    # At zoom z the world is 256 * 2^z pixels wide; the last raster is to be some 700 of them.
+    view.zoom = int(np.log2(700 * 360 / (256 * ((east - west) % 360))))
     view.add_legend(title="Sea ice", legend_dict={entry.name: entry.colour for entry in LEGEND})
     view.add_layer_manager(position="topright", opened=True)
     return view

@@ -34,20 +34,27 @@ class ThresholdTuner(ipywidgets.HBox):
     """
 
     def __init__(self, paths: Iterable[str | os.PathLike], thresholds: Thresholds | None = None):
-        start = thresholds or Thresholds()
+        start, wide = thresholds or Thresholds(), ipywidgets.Layout(width="316px")
         self._scenes = scenes.names(Path(path) for path in paths)
-        self._picker = ipywidgets.Dropdown(options=list(self._scenes), description="scene")
+        self._picker = ipywidgets.Dropdown(
+            options=list(self._scenes), description="scene", layout=wide, style={"description_width": "50px"}
+        )
         self._cuts = ipywidgets.IntRangeSlider(
             value=(start.water_max, start.thin_max), min=0, max=255, description="cuts",
-            layout=ipywidgets.Layout(width="420px"),
+            layout=wide, style={"description_width": "50px"},
         )  # fmt: skip
-        self._opacity = ipywidgets.FloatSlider(value=0.6, min=0, max=1, step=0.05, description="overlay")
-        self._filter = ipywidgets.Checkbox(value=False, description="filter thin cloud and shadow (on release)")
-        self._view = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width=f"{PREVIEW}px"))
-        self._histogram = ipywidgets.Image(format="png", layout=ipywidgets.Layout(width="420px"))
+        self._opacity = ipywidgets.FloatSlider(
+            value=0.6, min=0, max=1, step=0.05, description="overlay", layout=wide, style={"description_width": "50px"}
+        )
+        self._filter = ipywidgets.Checkbox(
+            value=False, description="filter thin cloud and shadow", indent=False, layout=wide
+        )
+        self._view = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="480px"))
+        self._histogram = ipywidgets.Image(format="png", layout=wide)
         self._shares = ipywidgets.HTML()
         controls = [self._picker, self._cuts, self._histogram, self._shares, self._opacity, self._filter]
-        super().__init__([self._view, ipywidgets.VBox(controls)])
+        column = ipywidgets.VBox(controls, layout=ipywidgets.Layout(min_width="330px", margin="0 0 0 12px"))
+        super().__init__([self._view, column], layout=ipywidgets.Layout(flex_flow="row wrap"))
         self._picker.observe(self._open, "value")
         for control in (self._cuts, self._opacity, self._filter):
             control.observe(self._draw, "value")
