@@ -4,6 +4,7 @@ import lazy_loader
 
 # First, and itself light: the module has its function's name, and here the function is meant.
 from seaicekit.autolabel import autolabel
+from seaicekit.autolabel import load_table as load_labels
 
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
@@ -24,6 +25,6 @@ __getattr__, __dir__, _ = lazy_loader.attach(
 
 __version__ = "0.1.0"
 __all__ = [
-    "InputError", "ThresholdTuner", "Thresholds", "autolabel", "catalogue", "evaluate", "label", "open_scene",
-    "predict", "train",
+    "InputError", "ThresholdTuner", "Thresholds", "autolabel", "catalogue", "evaluate", "label", "load_labels",
+    "open_scene", "predict", "train",
 ]  # fmt: skip

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,11 +19,12 @@ if TYPE_CHECKING:
 
     from seaicekit.engines import Engine, Result, Task
     from seaicekit.labels import NodataRule
+    from seaicekit.scenes import Paths
     from seaicekit.thresholds import Thresholds
 
 
 def autolabel(
-    paths: Iterable[str | os.PathLike],
+    paths: Paths,
     out_dir: str | os.PathLike,
     thresholds: Thresholds | None = None,
     engine: Engine = "processes",
@@ -40,7 +40,7 @@ def autolabel(
     Parameters
     ----------
     paths : paths
-        Scenes, as `seaicekit.open_scene` takes them.
+        Scenes, as `seaicekit.open_scene` takes them; names for them as keys or index are kept.
     out_dir : path
         Gets ``NAME.tif`` for each scene and ``labels.csv``, the returned table.
     thresholds : Thresholds
@@ -79,7 +79,7 @@ def autolabel(
     labels.check_rule(nodata)
     if errors not in ("raise", "quarantine"):
         raise InputError(f'errors: must be "raise" or "quarantine", not {errors!r}')
-    named = scenes.names(Path(path) for path in paths)
+    named = scenes.names(paths)
     if not named:
         raise InputError("paths: no scenes given; list at least one")
     cuts = thresholds or Thresholds()
@@ -134,6 +134,20 @@ def autolabel(
         frame = frame.astype(dict.fromkeys(columns[3:8], "Int64"))
         frame.to_csv(csv, index=False)
     return frame
+
+
+def load_table(out_dir: str | os.PathLike) -> pd.DataFrame:
+    """Read the table that `autolabel` wrote into ``out_dir``."""
+    import pandas as pd
+
+    path = Path(out_dir) / "labels.csv"
+    if not path.is_file():
+        raise InputError(f"{path}: no such table; label the scenes first")
+    # A scene may be called 20191105 or NA.
+    texts = dict.fromkeys(("scene", "path", "labels", "error"), str)
+    counts = dict.fromkeys(("open_water", "thin_ice", "thick_ice", "nodata", "changed"), "Int64")
+    blank = {column: [""] for column in ("labels", "error", *counts)}
+    return pd.read_csv(path, dtype=texts | counts, keep_default_na=False, na_values=blank)
 
 
 def _set_aside(row: dict, reason: str, errors: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ DEMO = {"synthetic_count": 4, "synthetic_size": 1024, "test_fraction": 0.5}
 def main(argv: list[str] | None = None) -> int:
     """Run a command; return its exit code: 0 done, 1 a stage failed, 2 wrong input, 130 interrupted."""
     arguments = _parser().parse_args(argv)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # end as on Ctrl-C, so that no child stays behind
+        signal.signal(number, signal.default_int_handler)
     try:
         return arguments.command(arguments)
     except InputError as error:
@@ -71,8 +74,10 @@ def _run(arguments: argparse.Namespace) -> int:
     given |= {name: yaml.safe_load(value) for name, value in arguments.more}
     if arguments.scenes:
         given["scenes"] = arguments.scenes
-    out = arguments.out or given.pop("out", None)
-    given.pop("out", None)
+    named = given.pop("out", None)
+    if named is not None and not isinstance(named, str):
+        raise InputError(f"out: must be the path of a folder, not {named!r}")
+    out = arguments.out or named
     scenes = given.get("scenes")
     if not scenes:
         raise InputError("scenes: missing parameter; give --scenes FOLDER, or scenes: FOLDER in the YAML file")

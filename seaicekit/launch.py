@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -78,8 +78,9 @@ def train(
         (Path(out_dir) / name).unlink(missing_ok=True)
     Path(out_dir).mkdir(parents=True, exist_ok=True)
     shown = 0
-    for _ in start(wanted, ranks):
-        shown = _report(Path(out_dir) / "history.csv", on_epoch, shown)
+    with closing(start(wanted, ranks)) as running:  # closed, too, when on_epoch fails
+        for _ in running:
+            shown = _report(Path(out_dir) / "history.csv", on_epoch, shown)
     _report(Path(out_dir) / "history.csv", on_epoch, shown)
     return read_json(Path(out_dir) / "training.json")
 
@@ -100,8 +101,8 @@ def _require_horovod() -> None:
 
     if not (find_spec("horovod") and find_spec("tensorflow")):
         raise InputError(
-            "training needs TensorFlow and Horovod, which are not installed; from a checkout run 'uv sync', "
-            "which builds both (the README has the command for pip)"
+            "training needs TensorFlow and Horovod, which are not installed; in a checkout 'uv sync' "
+            "installs both (the README has the commands for pip)"
         )
 
 
@@ -112,9 +113,23 @@ def _in_process(settings: Settings, ranks: int) -> Iterator[None]:
     yield
 
 
-def _rank(environment: dict[str, str], settings: dict) -> None:
+def _rank(environment: dict[str, str], settings: dict, launcher: int, controller: int) -> None:
     import os
+    import signal
+    import threading
+    import time
 
+    import psutil
+
+    def follow() -> None:
+        """End this engine and its controller once the launcher is gone, however it ended."""
+        while psutil.pid_exists(launcher):
+            time.sleep(1)
+        if psutil.pid_exists(controller):
+            os.kill(controller, signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=follow, daemon=True).start()
     os.environ.update(environment)
     from seaicekit.training import Settings, fit
 
@@ -137,7 +152,9 @@ def _ipyparallel(settings: Settings, ranks: int) -> Iterator[None]:
         server.init(plan)
         client.wait_for_engines(ranks, timeout=120)
         running = [
-            client[client.ids[slot.rank]].apply_async(_rank, _environment(slot, port), asdict(settings))
+            client[client.ids[slot.rank]].apply_async(
+                _rank, _environment(slot, port), asdict(settings), os.getpid(), cluster.controller.pid
+            )
             for slot in plan
         ]
         while not all(result.ready() for result in running):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,8 @@ from seaicekit.files import InputError
 if TYPE_CHECKING:
     import keras
     import pandas as pd
+
+    from seaicekit.scenes import Paths
 
 OVERLAP = 64  # pixels that neighbouring tiles share
 BATCH = 4
@@ -40,7 +41,7 @@ def load_model(path: str | os.PathLike) -> keras.Model:
 
 def predict(
     model: str | os.PathLike | keras.Model,
-    paths: Iterable[str | os.PathLike],
+    paths: Paths,
     out_dir: str | os.PathLike,
     size: int = 256,
     progress: bool = False,
@@ -55,12 +56,12 @@ def predict(
     model : path or keras.Model
         As written by `seaicekit.train`.
     paths : paths
-        Scenes, as `seaicekit.open_scene` takes them.
+        Scenes, as `seaicekit.open_scene` takes them; names for them as keys or index are kept.
     out_dir : path
         Gets ``NAME.tif`` (class codes, 255 no data) and ``NAME_confidence.tif`` (per cent, 255 no data) for
         each scene, on the scene's grid.
     size : int
-        Pixels a side of the tiles, above 64 and a multiple of the model's coarsest cell.
+        Pixels a side of the tiles: a multiple of 32, above 64.
     progress : bool
         Show a progress bar.
 
@@ -78,11 +79,15 @@ def predict(
     import pandas as pd
     from tqdm.auto import tqdm
 
-    if size <= OVERLAP:
-        raise InputError(f"size: must be above {OVERLAP}, not {size}")
+    if size <= OVERLAP or size % 32:
+        raise InputError(f"size: must be a multiple of 32 above {OVERLAP}, not {size}")
+    named = scenes.names(paths)
+    clash = next((name for name in named if f"{name}_confidence" in named), None)
+    if clash:
+        raise InputError(f"{clash}_confidence: the name is that of {clash}'s own raster; rename the scene")
     network = load_model(model) if isinstance(model, str | os.PathLike) else model
     rows = []
-    for name, path in tqdm(scenes.names(Path(p) for p in paths).items(), "scenes", disable=not progress):
+    for name, path in tqdm(named.items(), "scenes", disable=not progress):
         with scenes.reading(path) as reader:
             bands, nodata = reader.read()
             crs, transform = reader.crs, reader.transform

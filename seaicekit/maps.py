@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from seaicekit.rasters import Raster
+    from seaicekit.scenes import Paths
 
 NODATA_GREY = (214, 214, 214)
 
@@ -42,43 +42,50 @@ def rgb(path: str | os.PathLike) -> np.ndarray:
     return picture
 
 
+def _thinned(pixels: np.ndarray) -> np.ndarray:
+    """Leave out rows and columns that a figure could not show anyway, so that it does not hold them all."""
+    step = max(1, max(pixels.shape[:2]) // 1000)
+    return pixels[::step, ::step].copy() if step > 1 else pixels
+
+
 def _short(name: str) -> str:
     return name if len(name) <= 32 else f"{name[:15]} … {name[-14:]}"
 
 
-def gallery(paths: Iterable[str | os.PathLike]) -> matplotlib.figure.Figure:
+def gallery(paths: Paths) -> matplotlib.figure.Figure:
     """Draw scenes as thumbnails with their names, four a row."""
     from matplotlib.figure import Figure
 
-    named = scenes.names(Path(path) for path in paths)
+    named = scenes.names(paths)
     columns, rows = min(4, len(named)), -(-len(named) // 4)
     figure = Figure(figsize=(3.1 * columns, 3.3 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
     for axis, (name, path) in zip(axes, named.items(), strict=False):
-        axis.imshow(rgb(path), interpolation="antialiased")
+        axis.imshow(_thinned(rgb(path)), interpolation="antialiased")
         axis.set_title(_short(name), fontsize=9)
     return figure
 
 
 def labelled(
-    paths: Iterable[str | os.PathLike],
+    paths: Paths,
     thresholds: Thresholds,
     label_paths: Iterable[str | os.PathLike] = (),
     truth_paths: Iterable[str | os.PathLike | None] = (),
     most: int = 4,
 ) -> matplotlib.figure.Figure:
     """Draw the first few scenes beside their labels: by the cuts alone, filtered, and the truth if there is one."""
-    paths, label_paths, truth_paths = list(paths)[:most], list(label_paths)[:most], list(truth_paths)[:most]
+    named = dict(list(scenes.names(paths).items())[:most])
+    label_paths, truth_paths = list(label_paths)[:most], list(truth_paths)[:most]
     rows: list[dict] = []
-    for path in paths:
+    for path in named.values():
         with scenes.reading(path) as reader:
             rows.append({"scene": path, "cuts alone": labels.raw(*reader.read(), thresholds)})
     for title, column in (("filter and cuts", label_paths), ("truth", truth_paths)):
         if column and all(column):
             rows = [row | {title: path} for row, path in zip(rows, column, strict=True)]
-    return panels(rows, list(scenes.names(Path(path) for path in paths)))
+    return panels(rows, list(named))
 
 
 def mapped(
@@ -122,12 +129,12 @@ def panels(rows: list[dict[str, Raster]], names: list[str] | None = None) -> mat
     for number, row in enumerate(rows):
         for axis, title in zip(axes[number], titles, strict=True):
             if title == "scene":
-                axis.imshow(rgb(row[title]), interpolation="antialiased")
+                axis.imshow(_thinned(rgb(row[title])), interpolation="antialiased")
             elif title == "confidence":
-                percent = np.ma.masked_equal(rasters.codes(row[title]), NODATA)
+                percent = np.ma.masked_equal(_thinned(rasters.codes(row[title])), NODATA)
                 image = axis.imshow(percent, vmin=33, vmax=100, cmap="magma")
             else:
-                axis.imshow(coloured(rasters.codes(row[title])), interpolation="nearest")
+                axis.imshow(coloured(_thinned(rasters.codes(row[title]))), interpolation="nearest")
             axis.set(xticks=[], yticks=[])
             if number == 0:
                 axis.set_title(title, fontsize=11)

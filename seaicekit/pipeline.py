@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from seaicekit import engines, labels, launch, scenes, training
+from seaicekit import engines, labels, launch, scenes, tiles, training
 from seaicekit.files import InputError, read_json, write_json
 from seaicekit.thresholds import Thresholds
 
@@ -64,7 +64,7 @@ def _defaults() -> dict[str, object]:
 
 
 def validate(given: dict[str, object]) -> None:
-    """Check parameters before anything starts.
+    """Check parameters before anything starts; numbers that YAML read as text become numbers.
 
     Raises
     ------
@@ -73,6 +73,9 @@ def validate(given: dict[str, object]) -> None:
     """
     defaults = _defaults()
     for name, value in given.items():
+        if isinstance(defaults.get(name), float) and isinstance(value, str):  # YAML takes 1e-3 for a text
+            with contextlib.suppress(ValueError):
+                given[name] = value = float(value)
         if name not in defaults:
             near = difflib.get_close_matches(str(name), defaults, 1, 0)
             raise InputError(f"{name}: unknown parameter; did you mean {near[0]}? Known: {', '.join(sorted(defaults))}")
@@ -132,14 +135,23 @@ def run(out: str | os.PathLike, given: dict[str, object], progress: bool = True)
     StageError
         A notebook failed; what came before it stays.
     """
+    given = dict(given)
     validate(given)
+    out = Path(out).expanduser().absolute()
+    for name in ("scenes", "thresholds"):
+        if given.get(name) and out.resolve() in [
+            Path(given[name]).expanduser().resolve(),
+            *Path(given[name]).expanduser().resolve().parents,
+        ]:
+            raise InputError(
+                f"{out}: holds the {name}, which a run there could overwrite; choose another output folder"
+            )
     if given.get("scenes"):
         given = given | {"scenes": str(Path(given["scenes"]).expanduser().absolute())}
-        _usable_scene(given["scenes"])
+        _check_scenes(given["scenes"])
     if given.get("thresholds"):
         given = given | {"thresholds": str(Path(given["thresholds"]).expanduser().absolute())}
         Thresholds.load(given["thresholds"])
-    out = Path(out).expanduser().absolute()
     created = _prepare(out)
     manifest = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -154,8 +166,9 @@ def run(out: str | os.PathLike, given: dict[str, object], progress: bool = True)
             try:
                 _execute(stage, out, given, {"desc": f"{number}/{len(STAGES)} {stage}"} if progress else False)
             except InputError:
-                if stage == STAGES[0]:
-                    _remove(out, created)
+                _clear(out)
+                if created:
+                    shutil.rmtree(created)
                 raise
             manifest["figures"]["seconds"][stage] = round(time.perf_counter() - start, 2)
     manifest["figures"]["peak_memory_gb"] = round(memory["peak"] / 1e9, 3)
@@ -171,15 +184,20 @@ def run(out: str | os.PathLike, given: dict[str, object], progress: bool = True)
     return manifest
 
 
-def _usable_scene(where: str) -> None:
-    """Make sure that at least one scene can be read, before anything is written."""
-    reasons = []
+def _check_scenes(where: str) -> None:
+    """Make sure that scenes enough to train and to test on can be read, before anything is written."""
+    reasons, count = [], 0
     for path in scenes.find(where):
         try:
             scenes.check(path)
-            return
+            with scenes.reading(path) as reader:
+                count += len(scenes.blocks(reader.shape, tiles.SIZE))
         except InputError as error:
             reasons.append(str(error))
+        if count > 1:
+            return
+    if count:
+        raise InputError(f"{where}: a single tile of {tiles.SIZE} pixels cannot be trained and tested on; add scenes")
     more = f" (none of the other {len(reasons) - 1} can be used either)" if reasons[1:] else ""
     raise InputError(reasons[0] + more)
 
@@ -189,7 +207,7 @@ def _prepare(out: Path) -> Path | None:
     created = next((folder for folder in [*reversed(out.parents), out] if not folder.exists()), None)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; choose another output folder")
-    if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in ("run.json", "scenes.json")):
+    if out.is_dir() and any(out.iterdir()) and not (out / scenes.RUN_MARK).exists():
         raise InputError(f"{out}: holds something that is no run; choose an empty or a new output folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -197,16 +215,20 @@ def _prepare(out: Path) -> Path | None:
             pass
     except OSError as error:
         raise InputError(f"{out}: cannot write there ({error.strerror}); choose another output folder") from error
-    for name in ("run.json", "report.html", "metrics.json", "tiles.parquet"):
-        (out / name).unlink(missing_ok=True)
-    for name in ("labels", "maps", "model", "figures", "notebooks", "scenes", "truth"):
-        shutil.rmtree(out / name, ignore_errors=True)
+    _clear(out)
+    (out / scenes.RUN_MARK).touch()
     return created
 
 
-def _remove(out: Path, created: Path | None) -> None:
-    """Take back what `_prepare` made."""
-    shutil.rmtree(created if created else out / "notebooks", ignore_errors=True)
+def _clear(out: Path) -> None:
+    """Remove what a run makes, and nothing else."""
+    for name in ("run.json", "report.html", "metrics.json", "tiles.parquet", "scenes.json", "thresholds.json"):
+        (out / name).unlink(missing_ok=True)
+    for name in ("labels", "maps", "model", "figures", "notebooks", "scenes", "truth"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for partial in out.glob(".partial-*"):
+        shutil.rmtree(partial, ignore_errors=True)
+    (out / scenes.RUN_MARK).unlink(missing_ok=True)
 
 
 def _execute(stage: str, out: Path, given: dict[str, object], progress: dict | bool) -> None:

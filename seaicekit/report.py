@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seaicekit.autolabel import load_table
 from seaicekit.classes import LEGEND
 from seaicekit.files import read_json, write_json, write_text
 
@@ -26,8 +27,8 @@ PICTURES = {
     "histogram.png": "Brightness and the cuts",
     "labels.png": "Automatic labels",
     "curves.png": "Training",
-    "maps.png": "Maps of the test scenes",
-    "confusion.png": "Confusion with the truth on the test scenes",
+    "maps.png": "Maps",
+    "confusion.png": "Confusion with the truth",
 }
 
 
@@ -62,6 +63,8 @@ def save_metrics(
         "quarantined": len(catalogued["seaicekit:quarantined"]),
         "tiles": len(pd.read_parquet(folder / "tiles.parquet")),
         "test_scenes": chosen["scene"].nunique(),
+        # Of a single scene tiles are held out, of several whole scenes.
+        "held_out": "tiles" if len(maps) == 1 else "scenes",
         "agreement": agreement["accuracy"],
         **{name: training[name] for name in ("ranks", "parameters", "images_per_second")},
         "epochs": len(training["epochs"]),
@@ -78,10 +81,8 @@ def save_metrics(
 
 def _label_shares(folder: Path) -> dict[str, float]:
     """Return how much of the valid area the automatic labels give to each class."""
-    import pandas as pd
-
-    counts = pd.read_csv(folder / "labels" / "labels.csv")[["open_water", "thin_ice", "thick_ice"]].sum()
-    return (counts / counts.sum()).to_dict()
+    counts = load_table(folder / "labels")[["open_water", "thin_ice", "thick_ice"]].sum()
+    return {name: float(count / counts.sum()) for name, count in counts.items()}
 
 
 def missing(figures: dict) -> str:
@@ -100,11 +101,12 @@ def summary(figures: dict) -> str:
     seconds = sum(figures["seconds"].values())
     lines = []
     if "accuracy" in figures:
-        lines.append("Accuracy against truth, on scenes that were not trained on:")
+        lines.append(f"Accuracy against truth, on {figures['held_out']} that were not trained on:")
         lines += [f"  {100 * figures[key]:6.2f} %  {name}" for key, name in SCORES.items()]
     else:
         lines.append("No truth came with these scenes, so there is no accuracy.")
-    lines.append(f"  {100 * figures['agreement']:6.2f} %  agreement of the map with the automatic labels, same scenes")
+    agreement = 100 * figures["agreement"]
+    lines.append(f"  {agreement:6.2f} %  agreement of the map with the automatic labels, same {figures['held_out']}")
     if missing(figures):
         lines.append(missing(figures))
     if figures["quarantined"]:

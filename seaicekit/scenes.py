@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import re
@@ -22,13 +23,18 @@ import rasterio.windows
 from seaicekit.files import InputError, read_json, sha256, write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     import pystac
     import xarray as xr
 
+    Paths = Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike] | pd.Series
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 # Undeclared black at the border counts as no data from this share of the scene on.
 MIN_NODATA_SHARE = 0.001
+RUN_MARK = ".seaicekit-run"  # the file that tells a run's folder from any other
 
 
 class Window(NamedTuple):
@@ -103,6 +109,8 @@ class SceneReader:
     def __init__(self, path: Path, source: rasterio.DatasetReader):
         if source.count not in (1, 3, 4):
             raise InputError(f"{path}: has {source.count} bands; give an RGB or RGBA image (3 or 4 bands)")
+        if source.colorinterp[0] == rasterio.enums.ColorInterp.palette:
+            raise InputError(f"{path}: has a palette, so its values are no brightness; save it as RGB")
         if set(source.dtypes) != {"uint8"}:
             raise InputError(f"{path}: holds {source.dtypes[0]}, not 8-bit values; scale it to 0–255 first")
         self.path, self._source, self.shape, self.crs = path, source, source.shape, source.crs
@@ -124,12 +132,19 @@ class SceneReader:
             with _naming(self.path):
                 return self._pixels(window), self._source.dataset_mask(window=_rasterio_window(window)) == 0
         if self._border is None:  # the rule looks at the scene as a whole, whatever window is asked for
-            self._border = border_black(self._pixels(None))
+            self._border = _border_of(self.path, self.path.stat().st_mtime_ns)
         return self._pixels(window), self._border if window is None else self._border[window.slices]
 
     def _pixels(self, window: Window | None) -> np.ndarray:
         with _naming(self.path):
             return self._source.read(self._indexes, window=_rasterio_window(window))
+
+
+@functools.lru_cache(maxsize=1)
+def _border_of(path: Path, _written: int) -> np.ndarray:
+    """Find a file's undeclared no data, once for all the blocks that a process reads of it."""
+    with reading(path) as reader:
+        return border_black(reader._pixels(None))
 
 
 def _rasterio_window(window: Window | None) -> rasterio.windows.Window | None:
@@ -231,16 +246,21 @@ def nodata_mask(scene: xr.DataArray) -> np.ndarray:
 def find(where: str | os.PathLike) -> list[Path]:
     """List the images in a folder and its sub-folders, or those that a path or a glob pattern names.
 
-    Hidden files and folders are passed over, as are files that are no images by their ending.
+    Passed over are hidden files and folders, files that are no images by their ending, and run folders.
 
     Raises
     ------
     InputError
         Nothing is there.
     """
-    pattern = str(Path(where) / "**" / "*") if Path(where).is_dir() else str(where)
+    folder = Path(where)
+    escaped = glob.escape(str(folder))
+    pattern = f"{escaped}/**/*" if folder.is_dir() else escaped if folder.is_file() else str(where)
     scenes = [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]
     scenes = [path for path in scenes if path.suffix.lower() in SUFFIXES and path.is_file()]
+    if folder.is_dir():  # what an earlier run made below the folder is no input
+        runs = {mark.parent for mark in folder.glob(f"*/**/{RUN_MARK}")}
+        scenes = [path for path in scenes if runs.isdisjoint(path.parents)]
     if not scenes:
         raise InputError(
             f"{where}: no scenes there; give a folder with images ({' '.join(SUFFIXES)}), "
@@ -255,9 +275,14 @@ def has_crs(path: str | os.PathLike) -> bool:
         return reader.crs is not None
 
 
-def names(paths: Iterable[Path]) -> dict[str, Path]:
-    """Give each path a short name of its own: its stem, with its folder before it where two share one."""
-    paths = list(paths)
+def names(paths: Paths) -> dict[str, Path]:
+    """Give each path a short name of its own: its stem, with its folder before it where two share one.
+
+    Names that are there already, as keys of a dict or index of a series, stay.
+    """
+    if hasattr(paths, "items"):
+        return {str(name): Path(path) for name, path in paths.items()}
+    paths = [Path(path) for path in paths]
     stems = Counter(path.stem for path in paths)
     named: dict[str, Path] = {}
     for path in paths:
@@ -321,7 +346,7 @@ def catalogue(
     items, quarantined = [], []
     for name, path in names(find(where)).items():
         try:
-            item = _item(name, path.resolve(), check(path))
+            item = _item(name, path.absolute(), check(path))
             if truth and (Path(truth) / f"{name}.tif").is_file():
                 item.add_asset("truth", pystac.Asset(str((Path(truth) / f"{name}.tif").resolve()), roles=["truth"]))
             items.append(item)
@@ -340,7 +365,7 @@ def save_catalogue(path: str | os.PathLike, items: pystac.ItemCollection, quaran
 
 
 def load_catalogue(path: str | os.PathLike) -> pd.DataFrame:
-    """Read what `save_catalogue` wrote: a row a scene with ``scene``, ``path`` and ``truth`` (path or None)."""
+    """Read what `save_catalogue` wrote: ``path`` and ``truth`` (a path or None), with ``scene`` as index."""
     import pandas as pd
 
     rows = [
@@ -348,10 +373,11 @@ def load_catalogue(path: str | os.PathLike) -> pd.DataFrame:
         | {key: item["assets"].get(asset, {}).get("href") for key, asset in (("path", "image"), ("truth", "truth"))}
         for item in read_json(path)["features"]
     ]
-    return pd.DataFrame(rows, columns=["scene", "path", "truth"], dtype=object)
+    return pd.DataFrame(rows, columns=["scene", "path", "truth"], dtype=object).set_index("scene")
 
 
 def _item(name: str, path: Path, valid: float) -> pystac.Item:
+    import antimeridian
     import pystac
     from rasterio.warp import transform_geom
     from shapely.geometry import box, mapping, shape
@@ -364,8 +390,8 @@ def _item(name: str, path: Path, valid: float) -> pystac.Item:
     if crs:
         # Edges are bent by the projection, so they get points between the corners.
         edge = mapping(box(*bounds).segmentize(max(bounds[2] - bounds[0], bounds[3] - bounds[1]) / 16))
-        geometry = transform_geom(crs, "EPSG:4326", edge, antimeridian_cutting=True)
-        bbox = list(shape(geometry).bounds)
+        footprint = antimeridian.fix_polygon(shape(transform_geom(crs, "EPSG:4326", edge)))
+        geometry, bbox = mapping(footprint), list(antimeridian.bbox(footprint))
         properties |= {"proj:code": crs.to_string(), "proj:transform": list(reader.transform)[:6]}
     taken = _date(path)
     if taken is None:  # STAC wants a date or a span that holds it; it was taken before the file was written

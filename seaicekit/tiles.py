@@ -26,6 +26,7 @@ def index(
     size: int = SIZE,
     test_fraction: float = 0.25,
     seed: int = 0,
+    nodata: labels.NodataRule = "mask",
 ) -> pd.DataFrame:
     """Cut labelled scenes into tiles and say which are for training and which for testing.
 
@@ -45,12 +46,14 @@ def index(
         of the split, which is where the paper's random split leaks; only of a single scene are tiles split.
     seed : int
         Chooses among the scenes.
+    nodata : "mask" or "ignore"
+        As the labels were made.
 
     Returns
     -------
     pandas.DataFrame
         A row a tile that has any data: ``scene``, ``path``, ``labels``, ``row``, ``col``, ``height``,
-        ``width`` (pixels), ``split`` ("train" or "test"), the shares ``open_water``, ``thin_ice``,
+        ``width``, ``size`` (pixels), ``split`` ("train" or "test"), the shares ``open_water``, ``thin_ice``,
         ``thick_ice`` of its valid pixels, ``nodata`` of all its pixels, and ``cloud``: the share of its
         valid pixels whose class the cloud filter changed.
 
@@ -71,7 +74,8 @@ def index(
                 valid = part != NODATA
                 if not valid.any():
                     continue
-                before = labels.raw(*reader.read(window), cuts)
+                bands, mask = reader.read(window)
+                before = labels.raw(bands, mask & (nodata == "mask"), cuts)
                 shares = {entry.name.replace(" ", "_"): (part == entry.code).sum() / valid.sum() for entry in LEGEND}
                 rows.append(
                     {
@@ -79,6 +83,7 @@ def index(
                         "path": str(scene.path),
                         "labels": str(scene.labels),
                         **window._asdict(),
+                        "size": size,
                     }
                     | shares
                     | {"nodata": 1 - valid.mean(), "cloud": (part != before)[valid].mean()}
@@ -86,7 +91,7 @@ def index(
     if not rows:
         raise InputError("tiles: no labelled scene holds a pixel of data; look at labels.csv for the reasons")
     tiles = pd.DataFrame(rows)
-    tiles.insert(7, "split", _split(tiles, test_fraction, seed))
+    tiles.insert(8, "split", _split(tiles, test_fraction, seed))
     with replacing(path) as place:
         tiles.to_parquet(place, index=False)
     return tiles
@@ -109,7 +114,7 @@ def _split(tiles: pd.DataFrame, test_fraction: float, seed: int) -> np.ndarray:
     return np.where(unit.isin(ordered[chosen]), "test", "train")
 
 
-def load(tiles: pd.DataFrame, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
+def load(tiles: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Read tiles into memory.
 
     Returns
@@ -119,6 +124,7 @@ def load(tiles: pd.DataFrame, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]
     codes : (N, size, size) uint8
         Class codes; 255 in the same places, so that nothing is learned or scored there.
     """
+    size = int(tiles["size"].iloc[0])
     images = np.zeros((len(tiles), size, size, 3), np.uint8)
     codes = np.full((len(tiles), size, size), NODATA, np.uint8)
     for (path, raster), group in tiles.reset_index(drop=True).groupby(["path", "labels"], sort=False):

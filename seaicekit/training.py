@@ -37,6 +37,8 @@ class Settings:
         Of the U-Net; see `seaicekit.unet.build`.
     augment : bool
         Flip and turn the tiles at random.
+    dropout : bool
+        Leave out features at random, as the paper does.
     """
 
     tiles: str
@@ -48,6 +50,7 @@ class Settings:
     width: int = 16
     depth: int = 6
     augment: bool = True
+    dropout: bool = True
 
     def __post_init__(self):
         for name in ("epochs", "batch", "width", "depth"):
@@ -55,6 +58,8 @@ class Settings:
                 raise InputError(f"{name}: must be at least 1, not {getattr(self, name)}")
         if self.depth > len(DROPOUT):
             raise InputError(f"depth: must be at most {len(DROPOUT)}, not {self.depth}")
+        if self.seed < 0:
+            raise InputError(f"seed: must not be negative, not {self.seed}")
         if not self.learning_rate > 0:
             raise InputError(f"learning_rate: must be above 0, not {self.learning_rate}")
 
@@ -84,7 +89,7 @@ def fit(settings: Settings) -> dict:
     Raises
     ------
     InputError
-        No tiles to train or to test on.
+        No tiles to train or to test on, tiles that the depth does not fit, a loss that diverges.
     RuntimeError
         The ranks' weights have drifted apart.
     """
@@ -103,10 +108,13 @@ def fit(settings: Settings) -> dict:
     train, test = (table[table["split"] == split] for split in ("train", "test"))
     if train.empty or test.empty:
         raise InputError(f"{settings.tiles}: no tiles to {'train' if train.empty else 'test'} on; give more scenes")
+    if table["size"].iloc[0] % 2 ** (settings.depth - 1):
+        cell = 2 ** (settings.depth - 1)
+        raise InputError(f"depth: at {settings.depth} tiles must be a multiple of {cell} pixels a side")
     train_tiles, test_tiles = tiles.load(train), tiles.load(test)
 
     keras.utils.set_random_seed(settings.seed + rank)  # the first weights are broadcast, dropout differs
-    model = unet.build(3, len(LEGEND), settings.width, settings.depth)
+    model = unet.build(3, len(LEGEND), settings.width, settings.depth, settings.dropout)
     optimizer = keras.optimizers.Adam(settings.learning_rate)
     optimizer.build(model.trainable_variables)
     hvd.broadcast_variables([v.value for v in [*model.weights, *optimizer.variables]], root_rank=0)
@@ -143,6 +151,8 @@ def fit(settings: Settings) -> dict:
         share = order(len(test), 0, 0, settings.batch, rank, ranks)
         seen = sum(test_step(*batch).numpy().astype(float) for batch in batches(*test_tiles, share))
         seen = hvd.allreduce(tf.constant(seen), op=hvd.Sum).numpy()
+        if not np.isfinite([*counts, *seen]).all():
+            raise InputError(f"epoch {epoch + 1}: the loss is no longer finite; lower learning_rate")
         hashes = hvd.allgather_object(_weights_hash(model))
         if len(set(hashes)) > 1:
             raise RuntimeError(f"epoch {epoch + 1}: the ranks' weights differ; report this as a bug")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 DROPOUT = (0.1, 0.1, 0.2, 0.2, 0.2, 0.3)  # by level, from the image down
 
 
-def build(channels: int = 3, classes: int = 3, width: int = 16, depth: int = 6) -> keras.Model:
+def build(channels: int = 3, classes: int = 3, width: int = 16, depth: int = 6, dropout: bool = True) -> keras.Model:
     """Build an untrained U-Net.
 
     Parameters
@@ -25,6 +25,9 @@ def build(channels: int = 3, classes: int = 3, width: int = 16, depth: int = 6) 
         Filters of the first level; each level below has twice as many. 16 in the paper.
     depth : int
         Levels, 1 to 6. 6 in the paper: 7,775,347 parameters with one channel, 7,775,635 with three.
+
+    dropout : bool
+        Leave out features at random in training, as the paper does.
 
     Returns
     -------
@@ -46,7 +49,7 @@ def build(channels: int = 3, classes: int = 3, width: int = 16, depth: int = 6) 
     def convolutions(x: keras.KerasTensor, level: int) -> keras.KerasTensor:
         for last in (False, True):
             x = layers.Conv2D(width * 2**level, 3, padding="same", activation="relu", kernel_initializer="he_normal")(x)
-            x = x if last else layers.Dropout(DROPOUT[level])(x)
+            x = x if last or not dropout else layers.Dropout(DROPOUT[level])(x)
         return x
 
     image = keras.Input((None, None, channels), dtype="uint8")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import ipywidgets
@@ -13,6 +12,9 @@ import numpy as np
 from seaicekit import labels, maps, scenes
 from seaicekit.classes import LEGEND, NODATA
 from seaicekit.thresholds import Thresholds, brightness
+
+if TYPE_CHECKING:
+    from seaicekit.scenes import Paths
 
 PREVIEW = 512  # pixels of the preview's longer side
 
@@ -33,9 +35,9 @@ class ThresholdTuner(ipywidgets.HBox):
         The cuts as they stand.
     """
 
-    def __init__(self, paths: Iterable[str | os.PathLike], thresholds: Thresholds | None = None):
+    def __init__(self, paths: Paths, thresholds: Thresholds | None = None):
         start, wide = thresholds or Thresholds(), ipywidgets.Layout(width="316px")
-        self._scenes = scenes.names(Path(path) for path in paths)
+        self._scenes = scenes.names(paths)
         self._picker = ipywidgets.Dropdown(
             options=list(self._scenes), description="scene", layout=wide, style={"description_width": "50px"}
         )

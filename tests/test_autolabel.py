@@ -1,10 +1,12 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+from conftest import SHARED
 
 import seaicekit as sik
 from seaicekit import engines
@@ -15,10 +17,13 @@ def contents(folder):
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory, modis):
-    """Two real scenes and a cloudy synthetic one with a swath edge."""
-    path, _ = sik.synthetic.write(tmp_path_factory.mktemp("mixed"), 9, (333, 270), 0.4)
-    return [*modis[-2:], path]
+def mixed(tmp_path_factory):
+    """A cloudy synthetic scene with a declared swath edge, one without CRS or declaration, and real ones."""
+    folder = tmp_path_factory.mktemp("mixed")
+    path, _ = sik.synthetic.write(folder, 9, (333, 270), 0.4)
+    cv2.imwrite(str(folder / "20191105.png"), sik.synthetic.scene(8, (200, 310), 0.3)[0].values.transpose(1, 2, 0))
+    real = sorted(SHARED.glob("modis_dev/*okhostk*/*truecolor*"))  # none where the real imagery is absent
+    return [path, folder / "20191105.png", *real]
 
 
 def test_engines_and_blocks_give_identical_bytes(mixed, tmp_path):
@@ -48,14 +53,12 @@ def test_rasters_are_cogs_with_the_legend(small):
         assert source.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert source.colormap(1)[0][:3] == sik.classes.LEGEND[0].rgb and source.colormap(1)[255][3] == 0
         assert source.tags()["CLASS_1"] == "thin ice"
-    pd.testing.assert_frame_equal(
-        pd.read_csv(Path(labelled.labels[0]).parent / "labels.csv").drop(columns="error"),
-        labelled.drop(columns="error"), check_dtype=False,
-    )  # fmt: skip
+    pd.testing.assert_frame_equal(sik.load_labels(Path(labelled.labels[0]).parent), labelled, check_dtype=False)
 
 
 def test_scene_without_crs(tmp_path, real):
-    table = sik.autolabel([real / "ross_sea_peer/tile_0_input_256.png"], tmp_path, engine="serial")
+    table = sik.autolabel({"007": real / "ross_sea_peer/tile_0_input_256.png"}, tmp_path, engine="serial")
+    assert sik.load_labels(tmp_path).scene.tolist() == ["007"] and table.labels[0].endswith("007.tif")
     with rasterio.open(table.labels[0]) as source:
         assert source.crs is None and source.shape == (256, 256)
 

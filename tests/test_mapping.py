@@ -54,5 +54,7 @@ def test_wrong_models_are_named(tmp_path, small):
     with pytest.raises(sik.InputError, match=r"model\.keras"):
         sik.predict(tmp_path / "model.keras", small[1].path, tmp_path / "maps")
     with pytest.raises(sik.InputError, match="size"):
-        sik.predict(tmp_path / "model.keras", small[1].path, tmp_path / "maps", size=64)
+        sik.predict(tmp_path / "model.keras", small[1].path, tmp_path / "maps", size=100)
+    with pytest.raises(sik.InputError, match="a_confidence"):
+        sik.predict(tmp_path / "model.keras", ["a.tif", "a_confidence.tif"], tmp_path / "maps")
     assert not (tmp_path / "maps").exists()

@@ -39,6 +39,7 @@ def test_demo_does_all_and_says_so(demo):
         "maps",
     }
     assert {p.name for p in folder.iterdir()} == kept | {
+        ".seaicekit-run",
         "notebooks",
         "report.html",
         "figures",
@@ -139,6 +140,7 @@ def test_report_escapes_file_names(own):
 def test_real_imagery_runs(real, tmp_path):
     done = command(
         "run", "--scenes", f"{real}/modis_dev/*okhostk*/*truecolor*", "--out", tmp_path / "out",
+        "-p", "learning_rate", "1e-3",
         "-p", "epochs", "1", "-p", "ranks", "1", "-p", "launcher", "inprocess", "-p", "engine", "serial",
         "-p", "width", "2", "-p", "water_max", "80",
     )  # fmt: skip
@@ -170,6 +172,10 @@ def tree(folder):
         "cuts",
         "engine",
         "depth",
+        "seed",
+        "out_number",
+        "out_holds_scenes",
+        "one_tile",
     ],
 )
 def test_bad_input_is_one_line_exit_two_and_nothing_written(case, tmp_path):
@@ -177,6 +183,7 @@ def test_bad_input_is_one_line_exit_two_and_nothing_written(case, tmp_path):
     scenes.mkdir()
     good = np.full((64, 64, 3), 100, np.uint8)
     arguments, named = ["run", "--scenes", scenes, "--out", tmp_path / "new" / "out"], "scenes"
+    good = np.zeros((300, 64, 3), np.uint8) + 100 if case != "one_tile" else good
     if case == "text":
         (scenes / "letter.png").write_text("dear reader")
         named = "letter.png"
@@ -212,8 +219,16 @@ def test_bad_input_is_one_line_exit_two_and_nothing_written(case, tmp_path):
     elif case == "cuts":
         arguments += ["-p", "water_max", "240"]
         named = "water_max"
-    elif case in ("engine", "depth"):
-        arguments, named = [*arguments, "-p", case, {"engine": "abacus", "depth": 9}[case]], case
+    elif case in ("engine", "depth", "seed"):
+        arguments, named = [*arguments, "-p", case, {"engine": "abacus", "depth": 9, "seed": -1}[case]], case
+    elif case == "out_number":
+        (tmp_path / "params.yaml").write_text(f"scenes: {scenes}\nout: 2019\n")
+        arguments, named = ["run", tmp_path / "params.yaml"], "out"
+    elif case == "out_holds_scenes":
+        (tmp_path / ".seaicekit-run").touch()
+        arguments[4], named = tmp_path, "holds the scenes"
+    elif case == "one_tile":
+        named = "single tile"
     before = tree(tmp_path)
     done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr

@@ -146,6 +146,34 @@ def test_catalogue_is_stac(tmp_path, real):
     assert len(table) == len(items) and table.truth.isna().all()
 
 
+def test_scenes_across_the_antimeridian(tmp_path):
+    transform = rasterio.Affine(50, 0, -25_000, 0, -50, -1_150_000)
+    profile = {"driver": "GTiff", "height": 60, "width": 1000, "count": 3, "dtype": "uint8", "crs": "EPSG:3976"}
+    with rasterio.open(tmp_path / "a.tif", "w", transform=transform, **profile) as target:
+        target.write(np.full((3, 60, 1000), 99, np.uint8))
+    west, south, east, north = next(iter(sik.catalogue(tmp_path)[0])).bbox
+    assert 178 < west < 180 and -180 < east < -178 and -80 < south < north < -70
+
+
+def test_palettes_are_refused(tmp_path, small):
+    with pytest.raises(sik.InputError, match="palette"):
+        sik.open_scene(small[1].labels[0])
+
+
+def test_brackets_in_names_and_earlier_runs(tmp_path):
+    folder = tmp_path / "my [2019] scenes"
+    (folder / "runs" / "old" / "maps").mkdir(parents=True)
+    (folder / "runs" / "old" / scenes.RUN_MARK).touch()
+    for name in ("a[1].png", "runs/old/maps/b.tif"):
+        (folder / name).touch()
+    assert (
+        [path.name for path in scenes.find(folder)]
+        == ["a[1].png"]
+        == [p.name for p in scenes.find(folder / "a[1].png")]
+    )
+    assert [path.name for path in scenes.find(folder / "runs" / "old")] == ["b.tif"]
+
+
 def test_names_are_unique_and_plain():
     paths = [scenes.Path(p) for p in ("a/x.png", "b/x.tif", "b/x.png", "c/y.png", "b_x.png")]
     named = scenes.names(paths)

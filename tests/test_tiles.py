@@ -31,9 +31,11 @@ def test_scenes_never_straddle_the_split(small):
 
 def test_cloud_share_zero_is_a_value(small, tmp_path):
     _, labelled, _ = small
-    plain = sik.autolabel(labelled.path, tmp_path, engine="serial", cloud_filter=False)
-    index = tiles.index(plain, tmp_path / "tiles.parquet", size=64)
-    assert (index.cloud == 0).all() and index.cloud.notna().all() and len(index) == len(small[2])
+    for rule in ("ignore", "mask"):
+        plain = sik.autolabel(labelled.path, tmp_path, engine="serial", cloud_filter=False, nodata=rule)
+        index = tiles.index(plain, tmp_path / "tiles.parquet", size=64, nodata=rule)
+        assert (index.cloud == 0).all() and index.cloud.notna().all()
+    assert len(index) == len(small[2])
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "tiles.parquet"), index)
 
 
@@ -41,7 +43,7 @@ def test_edge_tiles_are_padded_with_no_data_not_with_a_class(small):
     _, _, index = small
     edge = index[(index.height < 64) & (index.width < 64)]
     assert len(edge)
-    images, codes = tiles.load(edge, 64)
+    images, codes = tiles.load(edge)
     for tile, image, code in zip(edge.itertuples(), images, codes, strict=True):
         assert (code[tile.height :] == 255).all() and (code[:, tile.width :] == 255).all()
         assert (image[tile.height :] == 0).all()

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -75,14 +76,23 @@ def test_ipyparallel_two_ranks_end_equal_and_the_watcher_stays_light(small, tmp_
 
 
 def test_horovodrun_two_ranks_follow_one_rank_with_twice_the_batch(small, tmp_path):
-    folder, _, _ = small
-    sik.train(folder / "tiles.parquet", tmp_path / "two", 2, "horovodrun", **SMALL)
+    import keras
+
+    index = small[0] / "tiles.parquet"
+    settings = SMALL | {"dropout": False, "learning_rate": 0.01}  # dropout draws anew on each rank
+    sik.train(index, tmp_path / "two", 2, "horovodrun", **settings)
     two = check_training(tmp_path / "two", ranks=2)
-    settings = SMALL | {"batch": 4}
-    sik.train(folder / "tiles.parquet", tmp_path / "one", 1, "inprocess", **settings)
+    sik.train(index, tmp_path / "one", 1, "inprocess", **settings | {"batch": 4})
     one = check_training(tmp_path / "one", ranks=1)
-    # Dropout draws differ, so the losses only follow each other; validation has none at equal weights.
-    assert [e["val_loss"] for e in two["epochs"]] == pytest.approx([e["val_loss"] for e in one["epochs"]], rel=0.1)
+    sik.train(index, tmp_path / "half", 1, "inprocess", **settings)
+    for name in ("loss", "val_loss"):
+        assert [e[name] for e in two["epochs"]] == pytest.approx([e[name] for e in one["epochs"]], rel=1e-4)
+
+    def distance(name):
+        models = [keras.models.load_model(tmp_path / n / "model.keras", compile=False) for n in ("one", name)]
+        return max(np.abs(a - b).max() for a, b in zip(*(model.get_weights() for model in models), strict=True))
+
+    assert distance("two") < 1e-3 < 0.01 < distance("half")  # and half the batch is another training
 
 
 def check_training(folder, ranks):
@@ -93,6 +103,23 @@ def check_training(folder, ranks):
     assert result["epochs"][1]["loss"] < result["epochs"][0]["loss"]
     assert sorted(p.name for p in Path(folder).iterdir()) == ["history.csv", "model.keras", "training.json"]
     return result
+
+
+def test_engines_end_with_their_launcher(small, tmp_path):
+    import psutil
+
+    index = small[0] / "tiles.parquet"
+    code = f"import seaicekit as sik; sik.train({str(index)!r}, {str(tmp_path)!r}, 1, epochs=10**6, width=2, depth=2)"
+    launcher = subprocess.Popen([sys.executable, "-c", code])
+    for _ in range(240):
+        if (tmp_path / "history.csv").exists():
+            break
+        time.sleep(0.5)
+    family = psutil.Process(launcher.pid).children(recursive=True)
+    assert len(family) >= 2
+    launcher.kill()
+    launcher.wait()
+    assert not psutil.wait_procs(family, timeout=30)[1]
 
 
 def test_wrong_settings(small, tmp_path):
