@@ -45,7 +45,7 @@ def autolabel(
         Gets ``NAME.tif`` for each scene and ``labels.csv``, the returned table.
     thresholds : Thresholds
         The cuts; the paper's if none are given.
-    engine : "serial", "processes" or "spark"
+    engine : "serial", "processes", "dask" or "spark"
     workers : int
         Number of processes; Spark takes its own from ``master``.
     block : int, optional

@@ -1,4 +1,4 @@
-"""Who calls a function on many small tasks: this process, several, or Spark.
+"""Who calls a function on many small tasks: this process, several, Dask, or Spark.
 
 A task and a result are plain JSON values (a path, a window, a few numbers); pixels stay with whoever
 works on them.
@@ -12,14 +12,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from seaicekit.files import InputError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-Engine = Literal["serial", "processes", "spark"]
+Engine = Literal["serial", "processes", "dask", "spark"]
 Task = dict
 Result = dict
 Mapper = Callable[[Callable[[Task], Result], list[Task]], Iterable[Result]]
@@ -34,7 +34,7 @@ def mapper(engine: Engine, workers: int = 2, master: str | None = None) -> Itera
 
     Parameters
     ----------
-    engine : "serial", "processes" or "spark"
+    engine : "serial", "processes", "dask" or "spark"
     workers : int
         Number of processes; Spark takes its own from ``master``.
     master : str, optional
@@ -54,11 +54,19 @@ def mapper(engine: Engine, workers: int = 2, master: str | None = None) -> Itera
 
         with joblib.Parallel(workers, backend="loky", return_as="generator") as parallel:
             yield lambda function, tasks: parallel(joblib.delayed(_alone)(function, task) for task in tasks)
+    elif engine == "dask":
+        import dask
+        from joblib.externals.loky import get_reusable_executor
+
+        # Dask's own pool would run the user's script again in each process; joblib's does not.
+        pool = get_reusable_executor(workers)
+        with dask.config.set(scheduler="processes", pool=pool, num_workers=workers):
+            yield lambda function, tasks: dask.compute(*(dask.delayed(_alone)(function, task) for task in tasks))
     elif engine == "spark":
         with spark_session(master) as spark:
             yield lambda function, tasks: _spark_map(spark, function, tasks)
     else:
-        raise InputError(f'engine: must be "serial", "processes" or "spark", not {engine!r}')
+        raise InputError(f"engine: must be one of {', '.join(get_args(Engine))}, not {engine!r}")
 
 
 def _alone(function: Callable[[Task], Result], task: Task) -> Result:

@@ -139,18 +139,16 @@ def run(out: str | os.PathLike, given: dict[str, object], progress: bool = True)
     validate(given)
     out = Path(out).expanduser().absolute()
     for name in ("scenes", "thresholds"):
-        if given.get(name) and out.resolve() in [
-            Path(given[name]).expanduser().resolve(),
-            *Path(given[name]).expanduser().resolve().parents,
-        ]:
-            raise InputError(
-                f"{out}: holds the {name}, which a run there could overwrite; choose another output folder"
-            )
+        if given.get(name):
+            path = Path(given[name]).expanduser().absolute()
+            if out.resolve() in (path.resolve(), *path.resolve().parents):
+                raise InputError(
+                    f"{out}: holds the {name}, which a run there would remove; choose another output folder"
+                )
+            given[name] = str(path)
     if given.get("scenes"):
-        given = given | {"scenes": str(Path(given["scenes"]).expanduser().absolute())}
         _check_scenes(given["scenes"])
     if given.get("thresholds"):
-        given = given | {"thresholds": str(Path(given["thresholds"]).expanduser().absolute())}
         Thresholds.load(given["thresholds"])
     created = _prepare(out)
     manifest = {

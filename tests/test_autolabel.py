@@ -29,7 +29,8 @@ def mixed(tmp_path_factory):
 def test_engines_and_blocks_give_identical_bytes(mixed, tmp_path):
     expected = None
     for engine, block, workers in (
-        ("serial", None, 1), ("serial", 100, 1), ("processes", 128, 2), ("processes", None, 3), ("spark", 150, 2),
+        ("serial", None, 1), ("serial", 100, 1), ("processes", 128, 2), ("processes", None, 3),
+        ("dask", 90, 2), ("spark", 150, 2),
     ):  # fmt: skip
         out = tmp_path / f"{engine}_{block}"
         table = sik.autolabel(mixed, out, engine=engine, block=block, workers=workers)

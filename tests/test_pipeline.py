@@ -205,7 +205,9 @@ def test_bad_input_is_one_line_exit_two_and_nothing_written(case, tmp_path):
         arguments[4] = tmp_path / "file" / "out"
         named = str(tmp_path / "file")
     elif case == "foreign":
-        arguments[4], named = tmp_path, "holds something"
+        arguments[4], named = tmp_path / "other", "holds something"
+        arguments[4].mkdir()
+        (arguments[4] / "letter.txt").touch()
     elif case == "missing":
         arguments, named = ["run"], "scenes: missing parameter"
     elif case in ("unknown", "type", "yaml"):
