@@ -56,11 +56,10 @@ def mapper(engine: Engine, workers: int = 2, master: str | None = None) -> Itera
             yield lambda function, tasks: parallel(joblib.delayed(_alone)(function, task) for task in tasks)
     elif engine == "dask":
         import dask
-        from joblib.externals.loky import get_reusable_executor
+        from joblib.externals.loky import ProcessPoolExecutor
 
-        # Dask's own pool would run the user's script again in each process; joblib's does not.
-        pool = get_reusable_executor(workers)
-        with dask.config.set(scheduler="processes", pool=pool, num_workers=workers):
+        # Dask's own pool would run the user's script again in each process; this one does not.
+        with ProcessPoolExecutor(workers) as pool, dask.config.set(scheduler="processes", pool=pool):
             yield lambda function, tasks: dask.compute(*(dask.delayed(_alone)(function, task) for task in tasks))
     elif engine == "spark":
         with spark_session(master) as spark:
