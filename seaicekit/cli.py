@@ -45,7 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run",
         help="the whole chain on a folder of images",
-        epilog="The parameters are those of the notebooks' parameters cells; the README lists them.",
+        epilog="The parameters are those of the notebooks' parameters cells, listed in the README; "
+        "for example: -p water_max 80 -p epochs 30. A run that is already in DIR is replaced.",
     )
     run.add_argument("params", nargs="?", metavar="PARAMS.yaml", help="parameters: a YAML file of name: value")
     run.add_argument("--scenes", metavar="FOLDER", help="a folder of images, searched through, or a quoted pattern")
@@ -89,6 +90,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _read_yaml(path: str) -> dict:
     import yaml
 
+    if Path(path).suffix.lower() not in (".yaml", ".yml"):
+        raise InputError(f"{path}: not a .yaml file; put a folder or pattern after --scenes, in quotes")
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -103,8 +106,10 @@ def _read_yaml(path: str) -> dict:
 def _chain(out: str | Path, given: dict) -> int:
     from seaicekit import pipeline, report
 
-    figures = pipeline.run(out, given)["figures"]
-    print("\n" + report.summary(figures))
+    manifest = pipeline.run(out, given)
+    print("\n" + report.summary(manifest["figures"]))
+    for row in manifest["quarantined"]:
+        print(f"  set aside: {row['path']}: {row['reason']}")
     page = (Path(out).absolute() / "report.html").as_uri()
     print(f"Report: {Path(out) / 'report.html'}\n  open it in a browser: {page}")
     print(f"Maps:   {Path(out) / 'maps'} (GeoTIFF, for QGIS)")

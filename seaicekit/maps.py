@@ -149,7 +149,7 @@ def panels(rows: list[dict[str, Raster]], names: list[str] | None = None) -> mat
 
 
 def curves(history: pd.DataFrame | list[dict]) -> matplotlib.figure.Figure:
-    """Draw loss and accuracy by epoch, on training and test tiles."""
+    """Draw loss and accuracy (agreement with the labels) by epoch, on training and test tiles."""
     import pandas as pd
     from matplotlib.figure import Figure
 
@@ -158,7 +158,11 @@ def curves(history: pd.DataFrame | list[dict]) -> matplotlib.figure.Figure:
     for axis, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axis.plot(table["epoch"], table[name], color="#0b3c6f", marker=".", label="training tiles")
         axis.plot(table["epoch"], table[f"val_{name}"], color="#d1642a", marker=".", label="test tiles")
-        axis.set(xlabel="epoch", ylabel=name, xlim=(0.5, max(2, table["epoch"].max()) + 0.5))
+        axis.set(
+            xlabel="epoch",
+            ylabel=name if name == "loss" else "agreement with the labels",
+            xlim=(0.5, max(2, table["epoch"].max()) + 0.5),
+        )
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.3)
@@ -233,7 +237,7 @@ def live_curves() -> Callable[[list[dict]], None]:
 def save(figure: matplotlib.figure.Figure, path: str | os.PathLike) -> matplotlib.figure.Figure:
     """Write a figure as PNG and give it back, to be shown."""
     with replacing(path) as place:
-        figure.savefig(place, dpi=110)
+        figure.savefig(place, dpi=110, bbox_inches="tight", pad_inches=0.08)
     return figure
 
 

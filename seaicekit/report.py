@@ -66,6 +66,7 @@ def save_metrics(
         # Of a single scene tiles are held out, of several whole scenes.
         "held_out": "tiles" if len(maps) == 1 else "scenes",
         "agreement": agreement["accuracy"],
+        "agreement_majority": agreement["majority_accuracy"],
         **{name: training[name] for name in ("ranks", "parameters", "images_per_second")},
         "epochs": len(training["epochs"]),
     }
@@ -96,6 +97,13 @@ def missing(figures: dict) -> str:
     )
 
 
+def untrained(figures: dict) -> str:
+    """Say so, with advice, where the map agrees with the labels no better than one class everywhere would."""
+    if figures["agreement"] > figures["agreement_majority"]:
+        return ""
+    return "The network has not learned: its map agrees no better than one class everywhere. Train for more epochs."
+
+
 def summary(figures: dict) -> str:
     """Say in a few lines what a run's figures are."""
     seconds = sum(figures["seconds"].values())
@@ -107,10 +115,11 @@ def summary(figures: dict) -> str:
         lines.append("No truth came with these scenes, so there is no accuracy.")
     agreement = 100 * figures["agreement"]
     lines.append(f"  {agreement:6.2f} %  agreement of the map with the automatic labels, same {figures['held_out']}")
+    lines.append(f"  {100 * figures['agreement_majority']:6.2f} %  agreement of calling everything the commonest class")
+    if untrained(figures):
+        lines.append(untrained(figures))
     if missing(figures):
         lines.append(missing(figures))
-    if figures["quarantined"]:
-        lines.append(f"{figures['quarantined']} of the files could not be used; the report says why.")
     memory = figures["peak_memory_gb"]
     lines.append(f"{figures['scenes']} scenes, {figures['tiles']} tiles; {seconds:.0f} s, at most {memory:.2f} GB.")
     return "\n".join(lines)
@@ -128,9 +137,11 @@ def write(run_dir: str | os.PathLike) -> Path:
     }
     source = (Path(__file__).parent / "report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    run = read_json(folder / "run.json")
+    notes = [note for note in (untrained(run["figures"]), missing(run["figures"])) if note]
     page = environment.from_string(source).render(
-        name=folder.resolve().name, run=read_json(folder / "run.json"), metrics=read_json(folder / "metrics.json"),
-        scores=SCORES, missing=missing(read_json(folder / "run.json")["figures"]), pictures=pictures, legend=LEGEND,
+        name=folder.resolve().name, run=run, metrics=read_json(folder / "metrics.json"),
+        scores=SCORES, notes=notes, pictures=pictures, legend=LEGEND,
         notebooks=sorted(p.name for p in folder.glob("notebooks/*.ipynb")),
     )  # fmt: skip
     write_text(folder / "report.html", page)

@@ -123,6 +123,9 @@ def test_own_scenes_without_truth_have_no_accuracy(own):
     assert not {"accuracy", "accuracy_labels", "accuracy_cuts"} & manifest["figures"].keys()
     assert "No truth" in done.stdout and "agreement" in manifest["figures"]
     assert sorted(Path(row["path"]).name for row in manifest["quarantined"]) == ["cut.png", "notes.png"]
+    assert "notes.png: cannot be read" in done.stdout
+    learned = manifest["figures"]["agreement"] > manifest["figures"]["agreement_majority"]
+    assert ("has not learned" in done.stdout) != learned
     assert manifest["figures"]["scenes"] == 3 and manifest["parameters"]["epochs"] == 1
     for name, shape in (
         ("first", (130, 170)),
