@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import cv2
@@ -71,7 +70,7 @@ def test_a_bad_scene_is_set_aside_or_ends_the_work(tmp_path, small, engine):
     bad.write_bytes(Path(good).read_bytes()[:-9000])
     with pytest.raises(sik.InputError, match=r"bad\.tif"):
         sik.autolabel([good, bad], tmp_path / "out", engine=engine)
-    assert list((tmp_path / "out").iterdir()) == [] or contents(tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
     table = sik.autolabel([good, bad, tmp_path / "none.tif"], tmp_path / "out", engine=engine, errors="quarantine")
     assert table.error.notna().tolist() == [False, True, True] and table.labels.notna().tolist() == [
         True,
@@ -99,4 +98,4 @@ def test_spark_is_a_real_session_on_loopback():
         assert spark.sparkContext.uiWebUrl.startswith("http://127.0.0.1:")
         with engines.spark_session() as same:
             assert same is spark
-        assert json.dumps(spark.sparkContext.master) == '"local[2]"'  # still there after the inner block
+        assert spark.range(3).count() == 3  # the inner block left it running
