@@ -14,7 +14,8 @@ from conftest import ROOT
 # The rooms of the design, top to bottom: a module imports only from rows above its own.
 ROOMS = (
     "files", "classes", "sources", "scenes", "catalogues", "stac", "rasters", "synthetic", "thresholds", "clouds",
-    "labels", "engines", "autolabel", "tiles", "unet", "training", "launch", "evaluation", "mapping", "maps", "widgets", "report", "pipeline", "cli",
+    "labels", "engines", "autolabel", "tiles", "unet", "training", "launch", "evaluation", "mapping", "maps", "widgets",
+    "report", "pipeline", "cli",
 )  # fmt: skip
 
 
