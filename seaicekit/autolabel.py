@@ -1,26 +1,42 @@
-"""Label many scenes, in two passes: measure blocks, then decide scenes.
+"""Label many scenes: a map over scenes and blocks, a sum per scene, and a map again.
 
-The map of the first pass writes each block's raw labels and difference image beside the output and returns
-a histogram; the reduce adds the histograms of a scene; the map of the second pass turns them into one
-table, applies it and writes the scene's raster. Tasks carry paths, windows and counts, never pixels.
+A scene of a single block is labelled at once. Of a larger one each block writes its raw labels and its
+difference image beside the output and returns a histogram; the reduce adds a scene's histograms; the last
+map turns the sum into one table, applies it and writes the scene's raster. Tasks carry addresses, windows
+and counts, never pixels. A raster remembers what it was made of, so that a further run can leave it be.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
+import functools
+import hashlib
+import json
 import os
-import tempfile
+import shutil
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from seaicekit.files import InputError
+from seaicekit.files import FREE_SPACE, InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
-    from seaicekit.engines import Engine, Result, Task
-    from seaicekit.labels import NodataRule
-    from seaicekit.scenes import Paths
+    from seaicekit.engines import Engine, Mapper, Result, Task
+    from seaicekit.labels import Rule
+    from seaicekit.scenes import Paths, SceneReader
     from seaicekit.thresholds import Thresholds
+
+BATCH = 4096  # scenes that are under way together
+SCRATCH_PIXELS = 2**31  # pixels of larger scenes under way together: two bytes each, beside the output
+SCRATCH = ".scratch"
+TAG = "SEAICEKIT"  # where a raster says what it was made of, as JSON
+TEXTS, COUNTS = ("scene", "path", "labels", "error"), ("nodata", "opaque_cloud", "changed")
 
 
 def autolabel(
@@ -29,19 +45,22 @@ def autolabel(
     thresholds: Thresholds | None = None,
     engine: Engine = "processes",
     workers: int = 2,
-    block: int | None = 1024,
+    block: int | None = 2048,
     master: str | None = None,
-    cloud_filter: bool = True,
-    nodata: NodataRule = "mask",
     errors: Literal["raise", "quarantine"] = "raise",
+    progress: bool = True,
+    **rule,
 ) -> pd.DataFrame:
     """Label scenes and write one Cloud-Optimised GeoTIFF each.
+
+    A scene whose raster is there already is left as it is if the scene's contents, the rule and this
+    package's code are the same. So a run that was stopped goes on with the same call.
 
     Parameters
     ----------
     paths : paths
         Scenes, as `seaicekit.open_scene` takes them; names for them as keys or index are kept.
-    out_dir : path
+    out_dir : path or URL
         Gets ``NAME.tif`` for each scene and ``labels.csv``, the returned table.
     thresholds : Thresholds
         The cuts; the paper's if none are given.
@@ -53,86 +72,66 @@ def autolabel(
         depend on it.
     master : str, optional
         Spark's master; ``local[*]`` if none is given.
-    cloud_filter, nodata
-        As for `seaicekit.label`.
     errors : "raise" or "quarantine"
-        A scene that cannot be read ends the work, or is left out with its reason in the table.
+        A scene that cannot be read ends the work, or is left out with its reason in the table. What is
+        labelled stays in both cases.
+    progress : bool
+        Show a bar with scenes and megapixels per second.
+    **rule
+        As for `seaicekit.labels.Rule`: ``cloud_filter``, ``nodata``, ``window``, ``background``, ``scope``,
+        ``tile``, ``normalise``, ``opaque``.
 
     Returns
     -------
     pandas.DataFrame
-        A row a scene: ``scene``, ``path``, ``labels`` (path of the raster), pixel counts ``open_water``,
-        ``thin_ice``, ``thick_ice``, ``nodata``, the count ``changed`` whose class the filter changed, and
-        ``error``. For a scene left out only ``scene``, ``path`` and ``error`` are set.
+        A row a scene: ``scene``, ``path``, ``labels`` (path of the raster), pixel counts of each class
+        (``open_water``, ``thin_ice``, ``thick_ice`` and what the cuts add), of ``nodata`` beyond the swath
+        and under ``opaque_cloud``, the count ``changed`` whose class the filter changed, and ``error``. For
+        a scene left out only ``scene``, ``path`` and ``error`` are set.
 
     Raises
     ------
     InputError
-        An unknown engine or rule, a folder that cannot be written, no scene, or one that cannot be read.
+        An unknown engine or rule, a folder that cannot be written, no scene, one that cannot be read, or
+        none that can.
     """
     import pandas as pd
 
     from seaicekit import engines, labels, scenes
-    from seaicekit.files import replacing
+    from seaicekit.files import location, replacing
     from seaicekit.thresholds import Thresholds
 
-    labels.check_rule(nodata)
+    applied = labels.Rule(thresholds or Thresholds(), **rule)
     if errors not in ("raise", "quarantine"):
         raise InputError(f'errors: must be "raise" or "quarantine", not {errors!r}')
-    named = scenes.names(paths)
+    scenes.blocks((1, 1), block)
+    named = list(scenes.names(paths).items())
     if not named:
         raise InputError("paths: no scenes given; list at least one")
-    cuts = thresholds or Thresholds()
-    rule = {"water_max": cuts.water_max, "thin_max": cuts.thin_max}
-    rule = {"thresholds": rule, "nodata": nodata, "cloud_filter": cloud_filter}
-    table = {name: {"scene": name, "path": str(path)} for name, path in named.items()}
-
+    table = {name: {"scene": name, "path": str(path)} for name, path in named}
     with (
-        replacing(Path(out_dir) / "labels.csv") as csv,
-        tempfile.TemporaryDirectory(dir=csv.parent) as scratch,
+        _alone_in(out_dir) as scratch,
         engines.mapper(engine, workers, master) as mapped,
+        _Bar(len(named), progress) as bar,
     ):
-        tasks: list[Task] = []
-        for name, path in named.items():
-            common = rule | {"scene": name, "path": str(path), "scratch": scratch}
-            try:
-                with scenes.reading(path) as reader:
-                    windows = scenes.blocks(reader.shape, block)
-                tasks += [common | {"window": list(window)} for window in windows]
-            except InputError as error:
-                _set_aside(table[name], str(error), errors)
-        measured: dict[str, Task] = {}
-        for task, result in zip(tasks, mapped(measure_block, tasks), strict=True):
-            scene = measured.setdefault(task["scene"], task | {"windows": [], "counts": [0] * 256})
-            if "error" in result:
-                _set_aside(table[task["scene"]], result["error"], errors)
-                continue
-            scene["windows"].append(task["window"])
-            scene["counts"] = [a + b for a, b in zip(scene["counts"], result["counts"], strict=True)]
-        whole = [
-            scene | {"labels": str(Path(out_dir).resolve() / f"{name}.tif")}
-            for name, scene in measured.items()
-            if "error" not in table[name]
-        ]
-        for task, result in zip(whole, mapped(decide_scene, whole), strict=True):
-            if "error" in result:
-                _set_aside(table[task["scene"]], result["error"], errors)
-            else:
-                table[task["scene"]] |= result | {"labels": task["labels"]}
-        columns = [
-            "scene",
-            "path",
-            "labels",
-            "open_water",
-            "thin_ice",
-            "thick_ice",
-            "nodata",
-            "changed",
-            "error",
-        ]
-        frame = pd.DataFrame(table.values(), columns=columns)
-        frame = frame.astype(dict.fromkeys(columns[3:8], "Int64"))
-        frame.to_csv(csv, index=False)
+        common = {"rule": applied.to_dict(), "block": block, "scratch": scratch, "code": code_version()}
+        for first in range(0, len(named), BATCH):
+            tasks = [
+                common | {"scene": name, "path": str(path), "labels": _place(out_dir, f"{name}.tif")}
+                for name, path in named[first : first + BATCH]
+            ]
+            for name, result in _label_batch(tasks, mapped, bar):
+                if "fatal" in result or ("error" in result and errors == "raise"):
+                    raise InputError(result.get("fatal") or result["error"])
+                table[name] |= result
+        classes = [entry.name.replace(" ", "_") for entry in applied.thresholds.legend]
+        frame = pd.DataFrame(table.values(), columns=["scene", "path", "labels", *classes, *COUNTS, "error"])
+        frame = frame.astype(dict.fromkeys([*classes, *COUNTS], "Int64"))
+        if frame["labels"].isna().all():
+            more = f" (and none of the other {len(frame) - 1} can be used)" if len(frame) > 1 else ""
+            raise InputError(frame["error"][0] + more)
+        with replacing(location(out_dir) / "labels.csv") as csv:
+            frame.to_csv(csv, index=False)
     return frame
 
 
@@ -140,71 +139,305 @@ def load_table(out_dir: str | os.PathLike) -> pd.DataFrame:
     """Read the table that `autolabel` wrote into ``out_dir``."""
     import pandas as pd
 
-    path = Path(out_dir) / "labels.csv"
+    from seaicekit.files import location
+
+    path = location(out_dir) / "labels.csv"
     if not path.is_file():
         raise InputError(f"{path}: no such table; label the scenes first")
-    # A scene may be called 20191105 or NA.
-    texts = dict.fromkeys(("scene", "path", "labels", "error"), str)
-    counts = dict.fromkeys(("open_water", "thin_ice", "thick_ice", "nodata", "changed"), "Int64")
-    blank = {column: [""] for column in ("labels", "error", *counts)}
-    return pd.read_csv(path, dtype=texts | counts, keep_default_na=False, na_values=blank)
+    with path.open() as file:  # a scene may be called 20191105 or NA, so all is text at first
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, na_values={})
+    counts = [name for name in table.columns if name not in TEXTS]
+    table[["labels", "error", *counts]] = table[["labels", "error", *counts]].replace("", pd.NA)
+    return table.astype(dict.fromkeys(counts, "Int64"))
 
 
-def _set_aside(row: dict, reason: str, errors: str) -> None:
-    if errors == "raise":
-        raise InputError(reason)
-    row["error"] = reason
+@functools.cache
+def code_version() -> str:
+    """Return a hash of the modules that labels depend on; a raster made by other code is made anew."""
+    here = Path(__file__).parent
+    code = b"".join(
+        (here / f"{name}.py").read_bytes() for name in ("sources", "scenes", "clouds", "thresholds", "labels")
+    )
+    return hashlib.sha256(code).hexdigest()
+
+
+def _label_batch(tasks: list[Task], mapped: Mapper, bar: _Bar) -> Iterator[tuple[str, Result]]:
+    """Yield scene → columns of the table, for each scene as it is done."""
+    larger: list[Task] = []
+    for task, result in zip(tasks, mapped(start_scene, tasks, bar.scenes), strict=True):
+        if "windows" in result:
+            larger.append(task | result)
+            bar.scenes(-1)  # only begun
+            continue
+        bar.pixels(result.pop("pixels", 0))
+        yield task["scene"], result
+    while larger:
+        group = [larger.pop(0)]
+        while larger and sum(map(_pixels, [*group, larger[0]])) <= SCRATCH_PIXELS:
+            group.append(larger.pop(0))
+        yield from _label_larger(group, mapped, bar)
+
+
+def _label_larger(group: list[Task], mapped: Mapper, bar: _Bar) -> Iterator[tuple[str, Result]]:
+    """Both passes over scenes of several blocks: measure, add up, decide."""
+    blocks = [task | {"window": window} for task in group for window in task["windows"]]
+    share = sum(map(_pixels, group)) / len(blocks)
+    counts: dict[str, list[int]] = {task["scene"]: [0] * 256 for task in group}
+    failed: dict[str, Result] = {}
+    for block, result in zip(blocks, mapped(measure_block, blocks, lambda n: bar.pixels(n * share)), strict=True):
+        if "counts" in result:
+            total = counts[block["scene"]]
+            counts[block["scene"]] = [a + b for a, b in zip(total, result["counts"], strict=True)]
+        else:
+            failed.setdefault(block["scene"], result)
+    bar.scenes(len(failed))
+    yield from failed.items()
+    good = [task | {"counts": counts[task["scene"]]} for task in group if task["scene"] not in failed]
+    for task, result in zip(good, mapped(decide_scene, good, bar.scenes), strict=True):
+        yield task["scene"], result
+
+
+def _pixels(task: Task) -> int:
+    return sum(height * width for _, _, height, width in task["windows"])
+
+
+def start_scene(task: Task) -> Result:
+    """Look at one scene: leave it be, label it at once, or say which blocks it has.
+
+    Returns
+    -------
+    dict
+        The columns of the table and ``pixels``; or ``windows`` and what all blocks must know, with the mask
+        of undeclared no data written to the scratch folder; or ``error``.
+    """
+    import numpy as np
+
+    from seaicekit import labels, scenes, sources
+
+    rule = labels.Rule.from_dict(task["rule"])
+    with _telling(task) as told, scenes.reading(task["path"]) as reader:
+        if rule.opaque == "scl" and reader.source.scl is None:
+            raise InputError(f'{task["path"]}: opaque "scl" needs its scene classification layer; append #scl=1')
+        metres = labels.metres(reader.crs, reader.transform)
+        filtered = rule.filter_for(reader.shape, metres)
+        # The content, not the path or the time, so that a copy elsewhere gives the same bytes.
+        made_of = [sources.fingerprint(task["path"]), task["rule"], filtered, task["code"]]
+        key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+        told |= _found(task["labels"], key)
+        if "labels" in told:
+            return told | {"pixels": reader.shape[0] * reader.shape[1]}
+        windows = rule.blocks(reader.shape, task["block"])
+        known = {"key": key, "filtered": filtered, "ends": _ends(reader, rule)}
+        if len(windows) > 1:
+            if not reader.declares_nodata and rule.nodata == "mask":
+                _save(np.packbits(reader.border, axis=1), _scratch(task, "border"))
+            return known | {"windows": windows}
+        bands, nodata = reader.read()
+        scl = reader.scl() if rule.opaque == "scl" else None
+        codes, counts = labels.label_array(bands, nodata, rule, None, metres, scl, known["ends"])
+        told |= _write(task | known, rule, codes, counts, reader) | {"pixels": codes.size}
+    return told
+
+
+def _ends(reader: SceneReader, rule: Rule) -> tuple[int, int] | None:
+    """Return the brightnesses that the rule's percentiles are at, if it has any."""
+    import numpy as np
+
+    from seaicekit import clouds, scenes
+    from seaicekit.thresholds import brightness
+
+    if not rule.normalise:
+        return None
+    counts = np.zeros(256, np.int64)
+    for window in scenes.blocks(reader.shape, 2048):
+        bands, nodata = reader.read(window)
+        counts += clouds.histogram(brightness(bands), ~nodata if rule.nodata == "mask" else np.ones_like(nodata))
+    return clouds.stretch(counts, *rule.normalise)
 
 
 def measure_block(task: Task) -> Result:
     """First pass over one block: write its raw labels and difference image, return its histogram."""
     import numpy as np
 
-    from seaicekit import clouds, labels, scenes
-    from seaicekit.thresholds import Thresholds
+    from seaicekit import labels, scenes
 
-    window, cuts = scenes.Window(*task["window"]), Thresholds(**task["thresholds"])
-    try:
-        with scenes.reading(task["path"]) as reader:
-            outer = window.padded(clouds.HALO if task["cloud_filter"] else 0, reader.shape)
-            bands, nodata = reader.read(outer)
-    except InputError as error:
-        return {"error": str(error)}
-    if task["nodata"] == "ignore":
-        nodata = np.zeros_like(nodata)
-    if task["cloud_filter"]:
-        codes, near, counts = labels.measure(bands, nodata, cuts, window.within(outer))
-    else:
-        codes, counts = labels.raw(bands, nodata, cuts), np.zeros(256, np.int64)
-        near = codes
-    np.save(_scratch(task, window), np.stack([codes, near]))
-    return {"counts": counts.tolist()}
+    rule, window = labels.Rule.from_dict(task["rule"]), scenes.Window(*task["window"])
+    filtered = tuple(task["filtered"])
+    with _telling(task) as told, scenes.reading(task["path"]) as reader:
+        outer = rule.seen_from(window, reader.shape, filtered)
+        undeclared = None
+        if not reader.declares_nodata and rule.nodata == "mask":
+            rows, cols = outer.slices
+            packed = _load(_scratch(task, "border"))[rows]
+            undeclared = np.unpackbits(packed, axis=1, count=reader.shape[1])[:, cols].view(bool)
+        bands, nodata = reader.read(outer, undeclared)
+        scl = reader.scl(outer) if rule.opaque == "scl" else None
+        inner = window.within(outer)
+        codes, near, counts = labels.measure(bands, nodata, rule, inner, filtered, task["ends"], scl)
+        _save(np.stack([codes, near]), _scratch(task, *window))
+        told["counts"] = counts.tolist()
+    return told
 
 
 def decide_scene(task: Task) -> Result:
-    """Second pass over one scene: put its blocks together, write its raster, return its counts."""
+    """Second pass over one scene: put its blocks together, write its raster, return its columns."""
     import numpy as np
 
-    from seaicekit import labels, rasters, scenes
-    from seaicekit.thresholds import Thresholds
+    from seaicekit import labels, scenes
 
-    with scenes.reading(task["path"]) as reader:
-        shape, crs, transform = reader.shape, reader.crs, reader.transform
-    cuts, counts = Thresholds(**task["thresholds"]), np.array(task["counts"])
-    final, changed = np.empty(shape, np.uint8), 0
-    for window in (scenes.Window(*each) for each in task["windows"]):
-        codes, near = np.load(_scratch(task, window))
-        part = labels.decide(codes, near, counts, cuts) if task["cloud_filter"] else codes
-        final[window.slices] = part
-        changed += int(np.count_nonzero(part != codes))
+    rule, counts = labels.Rule.from_dict(task["rule"]), np.array(task["counts"])
+    with _telling(task) as told, scenes.reading(task["path"]) as reader:
+        codes, totals = np.empty(reader.shape, np.uint8), Counter()
+        for window in (scenes.Window(*each) for each in task["windows"]):
+            codes[window.slices], found = labels.decide(*_load(_scratch(task, *window)), counts, rule)
+            totals.update(found)
+        told |= _write(task, rule, codes, totals, reader)
+    return told
+
+
+def _write(task: Task, rule: Rule, codes: np.ndarray, found: dict[str, int], reader: SceneReader) -> Result:
+    """Write a scene's raster with what it was made of and counts; return the columns of the table."""
+    import numpy as np
+
+    from seaicekit import rasters
+    from seaicekit.classes import NODATA
+
+    legend = rule.thresholds.legend
+    totals = np.bincount(codes.ravel(), minlength=256)
+    counts = {entry.name.replace(" ", "_"): int(totals[entry.code]) for entry in legend} | dict(found)
+    counts["nodata"] = int(totals[NODATA]) - counts["opaque_cloud"]
+    made = {"key": task["key"], "rule": task["rule"], "ends": task["ends"], "counts": counts}
+    tags = {TAG: json.dumps(made, sort_keys=True)}
     try:
-        rasters.write_classes(task["labels"], final, crs, transform)
-    except (InputError, OSError) as error:
-        return {"error": f"{task['labels']}: cannot be written ({error})"}
-    totals = np.bincount(final.ravel(), minlength=256)
-    names = {"open_water": 0, "thin_ice": 1, "thick_ice": 2, "nodata": 255}
-    return {name: int(totals[code]) for name, code in names.items()} | {"changed": changed}
+        rasters.write_classes(task["labels"], codes, reader.crs, reader.transform, legend, tags)
+    except InputError as error:  # not the scene's fault
+        return {"fatal": str(error)}
+    return counts | {"labels": task["labels"]}
 
 
-def _scratch(task: Task, window: tuple) -> str:
-    return os.path.join(task["scratch"], "_".join(map(str, (task["scene"], *window))) + ".npy")
+def _found(path: str, key: str) -> Result:
+    """Return the columns of a raster that is there and was made of the same; else nothing."""
+    made = provenance(path)
+    return made["counts"] | {"labels": path} if made and made["key"] == key else {}
+
+
+def provenance(path: str | os.PathLike) -> dict | None:
+    """Return what a label raster was made of: ``key``, ``rule``, ``ends``, ``counts``; None if not by `autolabel`."""
+    from seaicekit import rasters
+    from seaicekit.files import location
+
+    if not location(path).is_file():
+        return None
+    try:
+        return json.loads(rasters.read_tags(path)[TAG])
+    except (InputError, KeyError, ValueError):
+        return None
+
+
+@contextlib.contextmanager
+def _telling(task: Task) -> Iterator[Result]:
+    """Yield the dict that a task returns; an error goes into it, as the scene's or as one that ends the work."""
+    told: Result = {}
+    try:
+        yield told
+    except InputError as error:
+        told["error"] = str(error)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        told["fatal"] = f"{task['scratch']}: cannot be written ({error.strerror}); {FREE_SPACE}"
+
+
+def _scratch(task: Task, *parts: object) -> str:
+    return f"{task['scratch']}/{'_'.join(map(str, (task['scene'], *parts)))}.npy"
+
+
+def _save(values: np.ndarray, path: str) -> None:
+    import numpy as np
+
+    from seaicekit.files import location
+
+    with location(path).open("wb") as file:
+        np.save(file, values)
+
+
+def _load(path: str) -> np.ndarray:
+    import numpy as np
+
+    from seaicekit.files import location
+
+    with location(path).open("rb") as file:
+        return np.load(file)
+
+
+def _place(out_dir: str | os.PathLike, name: str) -> str:
+    from seaicekit.files import is_remote
+
+    return f"{str(out_dir).rstrip('/')}/{name}" if is_remote(out_dir) else str(Path(out_dir).resolve() / name)
+
+
+@contextlib.contextmanager
+def _alone_in(out_dir: str | os.PathLike) -> Iterator[str]:
+    """Hold an output folder for one run; yield its scratch folder, and leave nothing unfinished behind.
+
+    A run that was killed could not clean up after itself, so the next one does.
+    """
+    from seaicekit.files import PARTIAL, is_remote, location
+
+    scratch = location(_place(out_dir, SCRATCH))
+    if is_remote(out_dir):  # nothing to lock there, and what is written there appears whole
+        with contextlib.suppress(FileNotFoundError):
+            scratch.fs.rm(scratch.path, recursive=True)
+        try:
+            yield str(scratch)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                scratch.fs.rm(scratch.path, recursive=True)
+        return
+    try:
+        scratch.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(scratch.parent, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"{out_dir}: cannot write there ({error.strerror}); choose another output folder") from error
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"{out_dir}: another run is labelling into it; wait, or choose another folder") from error
+        for left in scratch.parent.glob(f"{PARTIAL}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            scratch.mkdir()
+        except OSError as error:
+            raise InputError(
+                f"{out_dir}: cannot write there ({error.strerror}); choose another output folder"
+            ) from error
+        yield str(scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.close(folder)
+
+
+class _Bar:
+    """A progress bar that counts megapixels and scenes."""
+
+    def __init__(self, scenes: int, shown: bool):
+        from tqdm.auto import tqdm
+
+        self._scenes, self._done = scenes, 0.0
+        form = "{desc}, {n:.0f} Mpx [{elapsed}, {rate_fmt}]"
+        self._bar = tqdm(desc=f"0/{scenes} scenes", unit="Mpx", bar_format=form, disable=not shown)
+
+    def scenes(self, number: float) -> None:
+        self._done += number
+        self._bar.set_description(f"{self._done:.0f}/{self._scenes} scenes")
+
+    def pixels(self, number: float) -> None:
+        self._bar.update(number / 1e6)
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bar.close()

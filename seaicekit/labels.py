@@ -2,75 +2,240 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Literal, get_args
 
 import cv2
 import numpy as np
 
 from seaicekit import clouds
-from seaicekit.classes import NODATA, OPEN_WATER, THICK_ICE, THIN_ICE
+from seaicekit.classes import NODATA, OPEN_WATER
 from seaicekit.files import InputError
-from seaicekit.scenes import blocks, nodata_mask
+from seaicekit.scenes import Window, blocks, nodata_mask
 from seaicekit.thresholds import Thresholds, brightness
 
 if TYPE_CHECKING:
     import xarray as xr
 
 NodataRule = Literal["mask", "ignore"]
+Background = Literal["exact", "fast"]
+Scope = Literal["scene", "tile"]
+OpaqueRule = Literal["off", "smooth", "scl"]
+
+# Marks of the first pass. Ice has its class and this bit until the second pass has decided.
+UNDECIDED = 64
+OPAQUE = 254  # no data for the reason that cloud hides it; 255 in the end
+SCL_OPAQUE = (8, 9)  # Sentinel-2 scene classification: cloud of medium and of high probability
 
 
-def raw(bands: np.ndarray, nodata: np.ndarray, thresholds: Thresholds) -> np.ndarray:
+@dataclass(frozen=True)
+class Rule:
+    """How a scene becomes labels: the cuts, and what is done before them.
+
+    Parameters
+    ----------
+    thresholds : Thresholds
+        The cuts; the paper's if none are given.
+    cloud_filter : bool
+        Filter thin cloud and shadow first, as the paper does.
+    nodata : "mask" or "ignore"
+        "mask": the scene's no-data pixels come out as 255, enter the background as white and are not
+        counted. "ignore": no pixel is special, as in the paper, whose black edges are open water.
+    window : int or str
+        Window of the background, in pixels or as "7750 m". Above 255 pixels the background is the fast one.
+    background : "exact" or "fast"
+        "fast" takes the background from a thinned-out image, which changes under 1 % of the labels.
+        Scenes of under 512² pixels are always done exactly.
+    scope : "scene" or "tile"
+        "tile" filters each tile of ``tile`` pixels by itself, as the paper's Spark job does, and then labels
+        depend on where the tiles lie. To scale the window with the tile, as 155 of 2048 is 19 of 256, give it.
+    tile : int
+        Pixels a side for ``scope="tile"``.
+    normalise : (low, high), optional
+        Percentiles of the scene's brightness that are stretched to 0 and 255 before all else, to even out
+        illumination.
+    opaque : "off", "smooth" or "scl"
+        Call cloud that hides the ice no data: by the rule of `seaicekit.clouds.opaque`, or where the scene
+        brings a scene classification layer (``#scl=1``) that says so.
+
+    Raises
+    ------
+    InputError
+        A value that is not one of these.
+    """
+
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    cloud_filter: bool = True
+    nodata: NodataRule = "mask"
+    window: int | str = clouds.WINDOW
+    background: Background = "exact"
+    scope: Scope = "scene"
+    tile: int = 256
+    normalise: tuple[float, float] | None = None
+    opaque: OpaqueRule = "off"
+
+    def __post_init__(self):
+        choices = {"nodata": NodataRule, "background": Background, "scope": Scope, "opaque": OpaqueRule}
+        for name, known in choices.items():
+            if getattr(self, name) not in get_args(known):
+                options = ", ".join(get_args(known))
+                raise InputError(f"{name}: must be one of {options}, not {getattr(self, name)!r}")
+        clouds.pixels(self.window, 1.0)
+        if isinstance(self.tile, bool) or not isinstance(self.tile, int) or self.tile < 1:
+            raise InputError(f"tile: must be at least 1 pixel, not {self.tile!r}")
+        if self.normalise is not None:
+            ends = tuple(self.normalise)
+            if len(ends) != 2 or not 0 <= ends[0] < ends[1] <= 100:
+                raise InputError(f"normalise: must be two percentiles, the lower first, not {self.normalise!r}")
+            object.__setattr__(self, "normalise", ends)
+
+    def to_dict(self) -> dict:
+        """Return the rule as JSON values, for `from_dict`."""
+        return asdict(self) | {"thresholds": self.thresholds.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Rule:
+        """Make a rule from what `to_dict` returned."""
+        return cls(**values | {"thresholds": Thresholds.from_dict(values["thresholds"])})
+
+    def filter_for(self, shape: tuple[int, int], resolution: float | None) -> tuple[int, int]:
+        """Return the window in pixels and the thinning of a scene's background."""
+        window = clouds.pixels(self.window, resolution)
+        extent = shape if self.scope == "scene" else (self.tile, self.tile)
+        return window, clouds.thinning(window, extent, self.background == "fast")
+
+    def hidden(self, bands: np.ndarray, scl: np.ndarray | None) -> np.ndarray | None:
+        """Return where opaque cloud hides the ice, (rows, columns) bool; None where it is not asked."""
+        if self.opaque == "smooth":
+            return clouds.opaque(bands, self.thresholds.water_max)
+        if self.opaque == "scl":
+            return np.isin(scl, SCL_OPAQUE)
+        return None
+
+    def blocks(self, shape: tuple[int, int], block: int | None) -> list[Window]:
+        """Cut a scene into blocks; where tiles are filtered by themselves, of whole tiles."""
+        if self.scope == "tile" and block is not None:
+            block = -(-block // self.tile) * self.tile
+        return blocks(shape, block)
+
+    def seen_from(self, window: Window, shape: tuple[int, int], filtered: tuple[int, int]) -> Window:
+        """Return the block with all that its labels depend on around it."""
+        halo = clouds.SMOOTH_WINDOW - 1 if self.opaque == "smooth" else 0
+        if self.cloud_filter and self.scope == "scene":
+            return window.padded(halo + clouds.halo(*filtered), shape, filtered[1])
+        return window.padded(halo, shape)
+
+
+def raw(bands: np.ndarray, nodata: np.ndarray, thresholds: Thresholds, hidden: np.ndarray | None = None) -> np.ndarray:
     """Label by the cuts alone: (3, rows, columns) uint8 → (rows, columns) uint8, 255 where ``nodata``."""
-    codes = cv2.LUT(brightness(bands), thresholds.table)
+    return _plain(_first(bands, nodata, thresholds, hidden))
+
+
+def _first(bands: np.ndarray, nodata: np.ndarray, thresholds: Thresholds, hidden: np.ndarray | None) -> np.ndarray:
+    """Label by the cuts alone, with ice marked as undecided and opaque cloud apart."""
+    table = thresholds.table
+    codes = cv2.LUT(brightness(bands), np.where(table == OPEN_WATER, table, table | UNDECIDED).astype(np.uint8))
+    if thresholds.coloured:
+        hsv = cv2.cvtColor(cv2.merge(list(bands)), cv2.COLOR_RGB2HSV)
+        for entry in thresholds.coloured:  # a class by its colour stands; the filter sees only grey
+            codes[entry.contains(hsv)] = entry.code
+    if hidden is not None:
+        codes[hidden] = OPAQUE
     codes[nodata] = NODATA
     return codes
 
 
+# Strips the marks of the first pass.
+_PLAIN = np.array([code & 63 if code < 128 else NODATA for code in range(256)], np.uint8)
+
+
+def _plain(codes: np.ndarray) -> np.ndarray:
+    return cv2.LUT(codes, _PLAIN)
+
+
 def measure(
-    bands: np.ndarray, nodata: np.ndarray, thresholds: Thresholds, inner: tuple[slice, slice]
+    bands: np.ndarray,
+    nodata: np.ndarray,
+    rule: Rule,
+    inner: tuple[slice, slice],
+    filtered: tuple[int, int],
+    ends: tuple[int, int] | None = None,
+    scl: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """First pass over a block: its raw labels, its difference image, its histogram.
 
     Parameters
     ----------
-    bands, nodata
-        The block with its halo: (3, rows, columns) uint8 and (rows, columns) bool.
-    thresholds
-        ``water_max`` says what enters the background as white.
+    bands, nodata, scl
+        The block and what `Rule.seen_from` adds: (3, rows, columns) uint8; (rows, columns) bool and uint8.
+    rule
+        Its cuts say what enters the background as white.
     inner
         Where the block lies in the array.
+    filtered
+        Window and thinning, from `Rule.filter_for`.
+    ends
+        Brightnesses to be stretched to 0 and 255, where the rule normalises.
 
     Returns
     -------
     codes, difference : (block rows, block columns) uint8
+        Codes carry the marks of the first pass. What is not filtered, or tile by tile, has its class
+        already in the place of the difference.
     counts : (256,) int64, no data left out
     """
-    codes = raw(bands, nodata, thresholds)
-    near = clouds.difference(bands, (codes == OPEN_WATER) | (codes == NODATA))[inner]
-    codes = codes[inner]
-    return codes, near, clouds.histogram(near, codes != NODATA)
+    if rule.nodata == "ignore":
+        nodata = np.zeros_like(nodata)
+    if ends:
+        bands = clouds.stretched(bands, ends)
+    codes = _first(bands, nodata, rule.thresholds, rule.hidden(bands, scl))
+    if not rule.cloud_filter:
+        codes = codes[inner]
+        return codes, codes, np.zeros(256, np.int64)
+    if rule.scope == "scene":
+        near = _difference(bands, codes, filtered)[inner]
+        codes = codes[inner]
+        return codes, near, clouds.histogram(near, codes < OPAQUE)
+    bands, codes = bands[(slice(None), *inner)], codes[inner]
+    classes, total = np.empty_like(codes), np.zeros(256, np.int64)
+    for tile in blocks(codes.shape, rule.tile):
+        part = np.ascontiguousarray(codes[tile.slices])
+        near = _difference(bands[(slice(None), *tile.slices)], part, filtered)
+        counts = clouds.histogram(near, part < OPAQUE)
+        classes[tile.slices] = cv2.LUT(near, _decision(counts, rule.thresholds))
+        total += counts
+    return codes, classes, total
 
 
-def decide(codes: np.ndarray, near: np.ndarray, counts: np.ndarray, thresholds: Thresholds) -> np.ndarray:
+def _difference(bands: np.ndarray, codes: np.ndarray, filtered: tuple[int, int]) -> np.ndarray:
+    return clouds.difference(bands, (codes == OPEN_WATER) | (codes >= OPAQUE), *filtered)
+
+
+def _decision(counts: np.ndarray, thresholds: Thresholds) -> np.ndarray:
+    """Return the class of each difference, (256,) uint8, from a scene's histogram."""
+    return cv2.LUT(clouds.correction(counts), thresholds.ice_table)[:, 0]
+
+
+def decide(codes: np.ndarray, near: np.ndarray, counts: np.ndarray, rule: Rule) -> tuple[np.ndarray, dict[str, int]]:
     """Second pass over a block: its labels, from the scene's histogram.
 
-    Where the raw label is ice the corrected brightness decides between thin and thick; open water and
-    no data stay.
+    What the first pass left undecided gets its class from ``near``; all else stays.
+
+    Returns
+    -------
+    labels : (rows, columns) uint8
+    found : dict
+        Pixels ``changed`` from the raw label's class, and pixels under ``opaque_cloud``.
     """
-    table = np.where(clouds.correction(counts) > thresholds.thin_max, THICK_ICE, THIN_ICE).astype(np.uint8)
-    labels = cv2.LUT(near, table)
-    kept = (codes == OPEN_WATER) | (codes == NODATA)
-    labels[kept] = codes[kept]
-    return labels
+    by_scene = rule.cloud_filter and rule.scope == "scene"
+    labels, before = cv2.LUT(near, _decision(counts, rule.thresholds) if by_scene else _PLAIN), _plain(codes)
+    kept = cv2.bitwise_not(cv2.inRange(codes, UNDECIDED, 2 * UNDECIDED - 1))
+    cv2.copyTo(before, kept, labels)
+    changed = cv2.countNonZero(cv2.compare(labels, before, cv2.CMP_NE))
+    return labels, {"changed": changed, "opaque_cloud": cv2.countNonZero(cv2.inRange(codes, OPAQUE, OPAQUE))}
 
 
-def label(
-    scene: xr.DataArray,
-    thresholds: Thresholds | None = None,
-    cloud_filter: bool = True,
-    nodata: NodataRule = "mask",
-    block: int | None = None,
-) -> xr.DataArray:
+def label(scene: xr.DataArray, thresholds: Thresholds | None = None, block: int | None = None, **rule) -> xr.DataArray:
     """Label a scene.
 
     Parameters
@@ -79,59 +244,89 @@ def label(
         (band=3, y, x) uint8, as from `seaicekit.open_scene`.
     thresholds : Thresholds
         The cuts; the paper's if none are given.
-    cloud_filter : bool
-        Filter thin cloud and shadow first, as the paper does.
-    nodata : "mask" or "ignore"
-        "mask": the scene's no-data pixels come out as 255, enter the background as white and are not
-        counted. "ignore": no pixel is special, as in the paper, whose black edges are open water.
     block : int, optional
         Work through blocks of this many pixels a side. The labels do not depend on it.
+    **rule
+        As for `Rule`: ``cloud_filter``, ``nodata``, ``window``, ``background``, ``scope``, ``tile``,
+        ``normalise``, ``opaque``.
 
     Returns
     -------
     xarray.DataArray
-        (y, x) uint8: 0 open water, 1 thin ice, 2 thick ice, 255 no data; on the scene's grid.
+        (y, x) uint8: 0 open water, 1 thin ice, 2 thick ice, what the cuts' ranges add, 255 no data; on the
+        scene's grid.
 
     Raises
     ------
     InputError
         An array of another shape or dtype, or an unknown rule.
     """
-    thresholds = thresholds or Thresholds()
-    check_rule(nodata)
+    applied = Rule(thresholds or Thresholds(), **rule)
     if scene.dtype != np.uint8 or scene.dims != ("band", "y", "x") or scene.sizes["band"] != 3:
         shape = " x ".join(f"{name}={size}" for name, size in scene.sizes.items())
         raise InputError(f"scene: must be band=3 x y x x of uint8, not {shape} of {scene.dtype}")
-    bands, mask = scene.values, nodata_mask(scene)
-    if nodata == "ignore":
-        mask = np.zeros_like(mask)
-    labels = label_array(bands, mask, thresholds, cloud_filter, block)
-    return scene.isel(band=0, drop=True).drop_vars("nodata", errors="ignore").copy(data=labels).rename("label")
+    if applied.opaque == "scl" and "scl" not in scene.coords:
+        raise InputError("opaque: the scene brings no scene classification layer; open it with #scl=1")
+    scl = scene.coords["scl"].values if applied.opaque == "scl" else None
+    bands, nodata = scene.values, nodata_mask(scene)
+    ends = None
+    if applied.normalise:
+        counted = ~nodata if applied.nodata == "mask" else np.ones_like(nodata)
+        ends = clouds.stretch(clouds.histogram(brightness(bands), counted), *applied.normalise)
+    labels = label_array(bands, nodata, applied, block, resolution(scene), scl, ends)[0]
+    extra = [name for name in ("nodata", "scl") if name in scene.coords]
+    return scene.isel(band=0, drop=True).drop_vars(extra).copy(data=labels).rename("label")
+
+
+def resolution(scene: xr.DataArray) -> float | None:
+    """Return metres a pixel; None where the scene has no projected CRS in metres."""
+    import rioxarray  # noqa: F401  registers .rio
+
+    return metres(scene.rio.crs, scene.rio.transform())
+
+
+def metres(crs: object, transform: object) -> float | None:
+    """Return metres a pixel of a grid; None where its CRS is missing or not in metres."""
+    if crs is None or not crs.is_projected or crs.linear_units_factor[1] != 1:
+        return None
+    return abs(transform.a * transform.e - transform.b * transform.d) ** 0.5
 
 
 def label_array(
     bands: np.ndarray,
     nodata: np.ndarray,
-    thresholds: Thresholds,
-    cloud_filter: bool = True,
+    rule: Rule,
     block: int | None = None,
-) -> np.ndarray:
-    """Label (3, rows, columns) uint8 bands and a no-data mask, as `label` does."""
-    if not cloud_filter:
-        return raw(bands, nodata, thresholds)
-    codes, near = np.empty_like(bands[0]), np.empty_like(bands[0])
-    counts = np.zeros(256, np.int64)
-    windows = blocks(bands.shape[1:], block)
-    for window in windows:
-        outer = window.padded(clouds.HALO, bands.shape[1:])
+    resolution: float | None = None,
+    scl: np.ndarray | None = None,
+    ends: tuple[int, int] | None = None,
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Label (3, rows, columns) uint8 bands and a no-data mask, as `label` does; return what `decide` does."""
+    shape = nodata.shape
+    filtered = rule.filter_for(shape, resolution)
+    codes, near, counts = np.empty(shape, np.uint8), np.empty(shape, np.uint8), np.zeros(256, np.int64)
+    for window in rule.blocks(shape, block):
+        outer = rule.seen_from(window, shape, filtered)
         rows, cols = outer.slices
-        part = measure(bands[:, rows, cols], nodata[rows, cols], thresholds, window.within(outer))
+        seen = None if scl is None else scl[rows, cols]
+        part = measure(bands[:, rows, cols], nodata[rows, cols], rule, window.within(outer), filtered, ends, seen)
         codes[window.slices], near[window.slices] = part[:2]
         counts += part[2]
-    return decide(codes, near, counts, thresholds)
+    return decide(codes, near, counts, rule)
 
 
-def check_rule(nodata: str) -> None:
-    """Raise `InputError` unless ``nodata`` is a rule that is known."""
-    if nodata not in ("mask", "ignore"):
-        raise InputError(f'nodata: must be "mask" or "ignore", not {nodata!r}')
+def corrected(scene: xr.DataArray, thresholds: Thresholds | None = None, **rule) -> xr.DataArray:
+    """Return a scene as the cloud filter sees it: corrected brightness, (y, x) uint8, open water 0.
+
+    Parameters
+    ----------
+    scene, thresholds, **rule
+        As for `label`. No data is 0 too.
+    """
+    applied = Rule(thresholds or Thresholds(), **rule)
+    bands, nodata = scene.values, nodata_mask(scene)
+    whole, filtered = (slice(None), slice(None)), applied.filter_for(nodata.shape, resolution(scene))
+    codes, near, counts = measure(bands, nodata, applied, whole, filtered)
+    values = cv2.LUT(near, clouds.correction(counts))
+    values[(codes == OPEN_WATER) | (codes >= OPAQUE)] = 0
+    return scene.isel(band=0, drop=True).drop_vars("nodata", errors="ignore").copy(data=values).rename("corrected")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,10 @@ import numpy as np
 import rasterio
 import rasterio.errors
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError
 
-from seaicekit.classes import LEGEND, NODATA, colour_table
-from seaicekit.files import InputError, replacing
+from seaicekit.classes import LEGEND, NODATA, SeaIceClass, colour_table
+from seaicekit.files import FREE_SPACE, InputError, replacing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,13 +23,23 @@ if TYPE_CHECKING:
     Raster = np.ndarray | xr.DataArray | str | os.PathLike
 
 
-def write_classes(path: str | os.PathLike, codes: np.ndarray, crs: object, transform: object) -> None:
+def write_classes(
+    path: str | os.PathLike, codes: np.ndarray, crs: object, transform: object,
+    legend: Sequence[SeaIceClass] = LEGEND, tags: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
     """Write class codes, (rows, columns) uint8, with colour table, class names and no data 255.
 
-    The class names stand in the metadata as ``CLASS_0`` and so on; overviews show the commonest class.
+    The class names stand in the metadata as ``CLASS_0`` and so on, beside ``tags``; overviews show the
+    commonest class.
     """
-    tags = {f"CLASS_{entry.code}": entry.name for entry in LEGEND}
-    _write_cog(path, codes, crs, transform, NODATA, "MODE", colour_table(), tags)
+    named = {f"CLASS_{entry.code}": entry.name for entry in legend}
+    _write_cog(path, codes, crs, transform, NODATA, "MODE", colour_table(legend), named | dict(tags or {}))
+
+
+def read_tags(path: str | os.PathLike) -> dict[str, str]:
+    """Read a raster's metadata."""
+    with opened(path) as source:
+        return source.tags()
 
 
 def write_confidence(path: str | os.PathLike, confidence: np.ndarray, crs: object, transform: object) -> None:
@@ -53,8 +64,12 @@ def _write_cog(
                 draft.update_tags(**tags)
                 if colours:
                     draft.write_colormap(1, colours)
-            with memory.open() as draft:
-                rasterio.shutil.copy(draft, place, driver="COG", compress="DEFLATE", overview_resampling=overviews)
+            try:
+                with memory.open() as draft:
+                    rasterio.shutil.copy(draft, place, driver="COG", compress="DEFLATE", overview_resampling=overviews)
+            except (rasterio.errors.RasterioError, CPLE_BaseError, OSError) as error:
+                cause = " ".join(str(error).split())
+                raise InputError(f"{path}: cannot be written ({cause}); {FREE_SPACE}") from error
 
 
 @contextmanager

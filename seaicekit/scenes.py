@@ -50,11 +50,11 @@ class Window(NamedTuple):
         """The rectangle as (rows, columns) slices."""
         return slice(self.row, self.row + self.height), slice(self.col, self.col + self.width)
 
-    def padded(self, halo: int, shape: tuple[int, int]) -> Window:
-        """Return the rectangle grown by ``halo`` pixels on each side, clipped to ``shape``."""
-        row, col = max(0, self.row - halo), max(0, self.col - halo)
-        bottom = min(shape[0], self.row + self.height + halo)
-        right = min(shape[1], self.col + self.width + halo)
+    def padded(self, halo: int, shape: tuple[int, int], step: int = 1) -> Window:
+        """Return the rectangle grown by ``halo`` pixels a side, then to multiples of ``step``, clipped to ``shape``."""
+        row, col = max(0, self.row - halo) // step * step, max(0, self.col - halo) // step * step
+        bottom = min(shape[0], -(-(self.row + self.height + halo) // step) * step)
+        right = min(shape[1], -(-(self.col + self.width + halo) // step) * step)
         return Window(row, col, bottom - row, right - col)
 
     def within(self, outer: Window) -> tuple[slice, slice]:
@@ -120,7 +120,7 @@ class SceneReader:
         self.declares_nodata = rasterio.enums.MaskFlags.all_valid not in flags
         self._border: np.ndarray | None = None
 
-    def read(self, window: Window | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, window: Window | None = None, undeclared: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return a window's bands, (3, rows, columns) uint8 in R, G, B, and its no-data mask, bool.
 
         Raises
@@ -131,9 +131,15 @@ class SceneReader:
         if self.declares_nodata:
             with _naming(self.path):
                 return self._pixels(window), self._source.dataset_mask(window=_rasterio_window(window)) == 0
+        if undeclared is not None:
+            return self._pixels(window), undeclared
         if self._border is None:  # the rule looks at the scene as a whole, whatever window is asked for
             self._border = _border_of(self.path, self.path.stat().st_mtime_ns)
         return self._pixels(window), self._border if window is None else self._border[window.slices]
+
+    @property
+    def border(self):
+        return self.read()[1]
 
     def _pixels(self, window: Window | None) -> np.ndarray:
         with _naming(self.path):

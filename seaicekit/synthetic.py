@@ -37,7 +37,7 @@ CLOUD_COLOUR = (222.0, 226.0, 231.0)
 
 
 def scene(
-    seed: int, shape: tuple[int, int] = (1024, 1024), cloud: float | bool = 0.0
+    seed: int, shape: tuple[int, int] = (1024, 1024), cloud: float | bool = 0.0, opaque: float = 0.0, light: float = 1.0
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Make a scene and its truth.
 
@@ -49,6 +49,10 @@ def scene(
         At least 16 × 16 pixels of 50 m.
     cloud : float, 0 to 1
         Share of the scene under thin cloud; its shadow darkens about as much beside it. True is 0.4.
+    opaque : float, 0 to 1
+        Share of the scene under cloud that nothing is seen through.
+    light : float
+        Illumination; 1 is what the cuts 30 and 204 fit, less is a lower sun.
 
     Returns
     -------
@@ -56,7 +60,8 @@ def scene(
         As from `seaicekit.open_scene`: (band=3, y, x) uint8 in EPSG:3976, in the Ross Sea.
     truth : xarray.DataArray
         (y, x) uint8: 0 open water, 1 thin ice, 2 thick ice, 255 no data; its coordinate ``cloudy``
-        (y, x) is True under cloud or shadow.
+        (y, x) is True under cloud or shadow, its coordinate ``opaque`` where nothing is seen through the cloud
+        (the truth there is the ice below).
 
     Raises
     ------
@@ -68,15 +73,16 @@ def scene(
         raise InputError(f"cloud: must be a share from 0 to 1, not {cloud}")
     if min(shape) < 16:
         raise InputError(f"shape: must be at least 16 x 16 pixels, not {shape[0]} x {shape[1]}")
-    ice, light, sky, swath = (np.random.default_rng([seed, part]) for part in range(4))
+    ice, sun, sky, swath, deck = (np.random.default_rng([seed, part]) for part in range(5))
     truth, thickness = _ice(ice, shape)
-    radiance = _illuminate(light, _reflectance(light, truth, thickness))
+    radiance = _illuminate(sun, _reflectance(sun, truth, thickness))
     radiance, cloudy = _cloud(sky, radiance, cover)
-    bands = _sense(light, radiance)
+    radiance, hidden = _overcast(deck, radiance, opaque)
+    bands = _sense(sun, light * radiance)
     outside = _swath_edge(swath, shape)
     bands[:, outside] = 0
     truth[outside] = NODATA
-    return _located(seed, bands, truth, outside, cloudy & ~outside)
+    return _located(seed, bands, truth, outside, {"cloudy": cloudy & ~outside, "opaque": hidden & ~outside})
 
 
 def write(folder: str | os.PathLike, seed: int, shape: tuple[int, int], cloud: float = 0.0) -> tuple[Path, Path]:
@@ -213,6 +219,17 @@ def _cloud(rng: np.random.Generator, radiance: np.ndarray, cover: float) -> tupl
     return veiled, (opacity > 0.02) | (shadow > 0.02)
 
 
+def _overcast(rng: np.random.Generator, radiance: np.ndarray, cover: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lay cloud that nothing is seen through over a share of the scene; return also where it is."""
+    shape = radiance.shape[:2]
+    if not cover:
+        return radiance, np.zeros(shape, bool)
+    field, relief = _smooth(rng, shape, 90), _smooth(rng, shape, 120)
+    hidden = field > np.quantile(field, 1 - cover)
+    top = np.array(CLOUD_COLOUR, np.float32) + (6 * relief)[..., None]
+    return np.where(hidden[..., None], top, radiance), hidden
+
+
 def _sense(rng: np.random.Generator, radiance: np.ndarray) -> np.ndarray:
     """Blur by the optics, add noise, quantise: (3, rows, columns) uint8, never 0, which means no data."""
     seen = cv2.GaussianBlur(radiance, (0, 0), 0.6)
@@ -229,7 +246,7 @@ def _swath_edge(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _located(
-    seed: int, bands: np.ndarray, truth: np.ndarray, outside: np.ndarray, cloudy: np.ndarray
+    seed: int, bands: np.ndarray, truth: np.ndarray, outside: np.ndarray, covers: dict[str, np.ndarray]
 ) -> tuple[xr.DataArray, xr.DataArray]:
     import xarray as xr
     from rasterio.transform import from_origin
@@ -239,5 +256,7 @@ def _located(
     # Scenes of neighbouring seeds lie in a row, so that a map of several shows them side by side.
     west = ROSS_SEA[0] + (seed % 16) * (bands.shape[2] + 40) * PIXEL_SIZE
     transform = from_origin(west, ROSS_SEA[1], PIXEL_SIZE, PIXEL_SIZE)
-    reference = xr.DataArray(truth, dims=("y", "x"), coords={"cloudy": (("y", "x"), cloudy)}, name="truth")
+    reference = xr.DataArray(
+        truth, dims=("y", "x"), coords={name: (("y", "x"), where) for name, where in covers.items()}, name="truth"
+    )
     return scenes.array(bands, outside, CRS, transform), scenes.georeference(reference, CRS, transform)

@@ -86,7 +86,7 @@ class ThresholdTuner(ipywidgets.HBox):
         if not self._filter.value:
             return labels.raw(self._bands, self._nodata, self.thresholds)
         bands, nodata, step = self._whole  # the filter needs the scene at its own scale
-        return labels.label_array(bands, nodata, self.thresholds)[::step, ::step]
+        return labels.label_array(bands, nodata, labels.Rule(self.thresholds))[0][::step, ::step]
 
     def _draw(self, _: object = None) -> None:
         codes = self._codes()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from reference import published_labels
 
 import seaicekit as sik
-from seaicekit import clouds, labels
+from seaicekit import clouds
 
 BLOCKS = (256, 500, 1024, None)
 
@@ -107,7 +107,3 @@ def test_raw_labels_are_the_cuts():
     scene, _ = sik.synthetic.scene(2, (50, 60), cloud=0.3)
     got = sik.label(scene, cloud_filter=False, nodata="ignore").values
     np.testing.assert_array_equal(got, sik.Thresholds().classify(scene.values.transpose(1, 2, 0)))
-    assert labels.label_array(scene.values, np.zeros((50, 60), bool), sik.Thresholds(), False).shape == (
-        50,
-        60,
-    )

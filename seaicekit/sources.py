@@ -1,0 +1,5 @@
+from seaicekit.files import sha256
+
+
+def fingerprint(p):
+    return sha256(p)
