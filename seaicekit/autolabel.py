@@ -251,7 +251,7 @@ def _ends(reader: SceneReader, rule: Rule) -> tuple[int, int] | None:
     counts = np.zeros(256, np.int64)
     for window in scenes.blocks(reader.shape, 2048):
         bands, nodata = reader.read(window)
-        counts += clouds.histogram(brightness(bands), ~nodata if rule.nodata == "mask" else np.ones_like(nodata))
+        counts += clouds.histogram(brightness(bands), (~nodata | (rule.nodata == "ignore")).view(np.uint8))
     return clouds.stretch(counts, *rule.normalise)
 
 

@@ -95,7 +95,8 @@ def background(grey: np.ndarray, window: int = WINDOW, factor: int = 1) -> np.nd
         return cv2.medianBlur(dilated, window)
     rows, cols = grey.shape
     missing = -rows % factor, -cols % factor
-    dilated = cv2.copyMakeBorder(dilated, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
+    if any(missing):
+        dilated = cv2.copyMakeBorder(dilated, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
     # Pixels as they are and not their means: means of neighbours would be darker and lighter at edges.
     thinned = np.ascontiguousarray(dilated[factor // 2 :: factor, factor // 2 :: factor])
     thinned = cv2.medianBlur(thinned, _odd(window / factor))
@@ -110,8 +111,8 @@ def difference(bands: np.ndarray, white: np.ndarray, window: int = WINDOW, facto
     ----------
     bands : (3, rows, columns) uint8
         Red, green, blue; with the halo, where it is a block.
-    white : (rows, columns) bool
-        Pixels that enter as white: open water, and no data.
+    white : (rows, columns) uint8
+        255 at pixels that enter as white (open water, no data), else 0.
     window, factor
         As for `background`.
 
@@ -120,7 +121,7 @@ def difference(bands: np.ndarray, white: np.ndarray, window: int = WINDOW, facto
     (rows, columns) uint8
     """
     grey = cv2.cvtColor(cv2.merge(list(bands)), cv2.COLOR_RGB2GRAY)
-    grey[white] = 255
+    grey = cv2.bitwise_or(grey, white)
     return cv2.bitwise_not(cv2.absdiff(grey, background(grey, window, factor)))
 
 
@@ -165,13 +166,13 @@ def stretched(bands: np.ndarray, ends: tuple[int, int]) -> np.ndarray:
 
 
 def histogram(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Count the values of an image, (256,) int64, where ``counted`` (bool) says so."""
+    """Count the values of an image, (256,) int64, where ``counted`` (uint8) is not 0."""
     # OpenCV counts in float32, exact up to 2^24 pixels: so some rows at a time.
     rows = max(1, 2**24 // values.shape[1])
     total = np.zeros(256, np.int64)
     for start in range(0, values.shape[0], rows):
         part = slice(start, start + rows)
-        total += cv2.calcHist([values[part]], [0], counted[part].view(np.uint8), [256], [0, 256])[:, 0].astype(np.int64)
+        total += cv2.calcHist([values[part]], [0], counted[part], [256], [0, 256])[:, 0].astype(np.int64)
     return total
 
 

@@ -141,16 +141,16 @@ def _first(bands: np.ndarray, nodata: np.ndarray, thresholds: Thresholds, hidden
             codes[entry.contains(hsv)] = entry.code
     if hidden is not None:
         codes[hidden] = OPAQUE
-    codes[nodata] = NODATA
+    np.copyto(codes, NODATA, where=nodata)
     return codes
 
 
-# Strips the marks of the first pass.
-_PLAIN = np.array([code & 63 if code < 128 else NODATA for code in range(256)], np.uint8)
-
-
 def _plain(codes: np.ndarray) -> np.ndarray:
-    return cv2.LUT(codes, _PLAIN)
+    """Strip the marks of the first pass, in place."""
+    hidden = codes >= OPAQUE
+    codes &= UNDECIDED - 1
+    codes[hidden] = NODATA
+    return codes
 
 
 def measure(
@@ -190,25 +190,26 @@ def measure(
         bands = clouds.stretched(bands, ends)
     codes = _first(bands, nodata, rule.thresholds, rule.hidden(bands, scl))
     if not rule.cloud_filter:
-        codes = codes[inner]
+        codes = np.ascontiguousarray(codes[inner])
         return codes, codes, np.zeros(256, np.int64)
     if rule.scope == "scene":
-        near = _difference(bands, codes, filtered)[inner]
-        codes = codes[inner]
-        return codes, near, clouds.histogram(near, codes < OPAQUE)
+        near = np.ascontiguousarray(_difference(bands, codes, filtered)[inner])
+        codes = np.ascontiguousarray(codes[inner])
+        return codes, near, clouds.histogram(near, cv2.inRange(codes, 0, OPAQUE - 1))
     bands, codes = bands[(slice(None), *inner)], codes[inner]
     classes, total = np.empty_like(codes), np.zeros(256, np.int64)
     for tile in blocks(codes.shape, rule.tile):
         part = np.ascontiguousarray(codes[tile.slices])
         near = _difference(bands[(slice(None), *tile.slices)], part, filtered)
-        counts = clouds.histogram(near, part < OPAQUE)
+        counts = clouds.histogram(near, cv2.inRange(part, 0, OPAQUE - 1))
         classes[tile.slices] = cv2.LUT(near, _decision(counts, rule.thresholds))
         total += counts
     return codes, classes, total
 
 
 def _difference(bands: np.ndarray, codes: np.ndarray, filtered: tuple[int, int]) -> np.ndarray:
-    return clouds.difference(bands, (codes == OPEN_WATER) | (codes >= OPAQUE), *filtered)
+    white = cv2.bitwise_or(cv2.inRange(codes, OPEN_WATER, OPEN_WATER), cv2.inRange(codes, OPAQUE, NODATA))
+    return clouds.difference(bands, white, *filtered)
 
 
 def _decision(counts: np.ndarray, thresholds: Thresholds) -> np.ndarray:
@@ -227,12 +228,17 @@ def decide(codes: np.ndarray, near: np.ndarray, counts: np.ndarray, rule: Rule) 
     found : dict
         Pixels ``changed`` from the raw label's class, and pixels under ``opaque_cloud``.
     """
-    by_scene = rule.cloud_filter and rule.scope == "scene"
-    labels, before = cv2.LUT(near, _decision(counts, rule.thresholds) if by_scene else _PLAIN), _plain(codes)
-    kept = cv2.bitwise_not(cv2.inRange(codes, UNDECIDED, 2 * UNDECIDED - 1))
-    cv2.copyTo(before, kept, labels)
-    changed = cv2.countNonZero(cv2.compare(labels, before, cv2.CMP_NE))
-    return labels, {"changed": changed, "opaque_cloud": cv2.countNonZero(cv2.inRange(codes, OPAQUE, OPAQUE))}
+    opaque = cv2.inRange(codes, OPAQUE, OPAQUE)
+    found = {"changed": 0, "opaque_cloud": cv2.countNonZero(opaque)}
+    if not rule.cloud_filter:
+        return _plain(codes.copy()), found
+    classes = cv2.LUT(near, _decision(counts, rule.thresholds)) if rule.scope == "scene" else near
+    undecided = cv2.inRange(codes, UNDECIDED, 2 * UNDECIDED - 1)
+    moved = cv2.bitwise_and(cv2.compare(classes, codes & (UNDECIDED - 1), cv2.CMP_NE), undecided)
+    labels = cv2.copyTo(classes, undecided, codes.copy())
+    if found["opaque_cloud"]:
+        labels = cv2.bitwise_or(labels, opaque)
+    return labels, found | {"changed": cv2.countNonZero(moved)}
 
 
 def label(scene: xr.DataArray, thresholds: Thresholds | None = None, block: int | None = None, **rule) -> xr.DataArray:
@@ -272,7 +278,7 @@ def label(scene: xr.DataArray, thresholds: Thresholds | None = None, block: int 
     ends = None
     if applied.normalise:
         counted = ~nodata if applied.nodata == "mask" else np.ones_like(nodata)
-        ends = clouds.stretch(clouds.histogram(brightness(bands), counted), *applied.normalise)
+        ends = clouds.stretch(clouds.histogram(brightness(bands), counted.view(np.uint8)), *applied.normalise)
     labels = label_array(bands, nodata, applied, block, resolution(scene), scl, ends)[0]
     extra = [name for name in ("nodata", "scl") if name in scene.coords]
     return scene.isel(band=0, drop=True).drop_vars(extra).copy(data=labels).rename("label")
@@ -304,8 +310,12 @@ def label_array(
     """Label (3, rows, columns) uint8 bands and a no-data mask, as `label` does; return what `decide` does."""
     shape = nodata.shape
     filtered = rule.filter_for(shape, resolution)
+    windows = rule.blocks(shape, block)
+    if len(windows) == 1:
+        whole = slice(None), slice(None)
+        return decide(*measure(bands, nodata, rule, whole, filtered, ends, scl), rule)
     codes, near, counts = np.empty(shape, np.uint8), np.empty(shape, np.uint8), np.zeros(256, np.int64)
-    for window in rule.blocks(shape, block):
+    for window in windows:
         outer = rule.seen_from(window, shape, filtered)
         rows, cols = outer.slices
         seen = None if scl is None else scl[rows, cols]
