@@ -137,6 +137,9 @@ class SceneReader:
             self._border = _border_of(self.path, self.path.stat().st_mtime_ns)
         return self._pixels(window), self._border if window is None else self._border[window.slices]
 
+    def scl(self, window=None):
+        return None
+
     @property
     def border(self):
         return self.read()[1]

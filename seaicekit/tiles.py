@@ -8,25 +8,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seaicekit import labels, rasters, scenes
-from seaicekit.classes import LEGEND, NODATA
+from seaicekit import clouds, labels, rasters, scenes
+from seaicekit.autolabel import provenance
+from seaicekit.classes import NODATA
 from seaicekit.files import InputError, replacing
-from seaicekit.thresholds import Thresholds
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SIZE = 256  # pixels a side, as in the paper
+SCL_CLOUD = (3, 8, 9, 10)  # Sentinel-2 scene classification: shadow, cloud of medium and high probability, cirrus
 
 
 def index(
     labelled: pd.DataFrame,
     path: str | os.PathLike,
-    thresholds: Thresholds | None = None,
     size: int = SIZE,
     test_fraction: float = 0.25,
     seed: int = 0,
-    nodata: labels.NodataRule = "mask",
 ) -> pd.DataFrame:
     """Cut labelled scenes into tiles and say which are for training and which for testing.
 
@@ -37,8 +36,6 @@ def index(
         passed over.
     path : path
         The index is written there, as Parquet.
-    thresholds : Thresholds
-        The cuts that made the labels, to see where the cloud filter changed them.
     size : int
         Pixels a side. Tiles at a scene's lower and right edge may be smaller.
     test_fraction : float, 0 to 1
@@ -46,16 +43,16 @@ def index(
         of the split, which is where the paper's random split leaks; only of a single scene are tiles split.
     seed : int
         Chooses among the scenes.
-    nodata : "mask" or "ignore"
-        As the labels were made.
 
     Returns
     -------
     pandas.DataFrame
         A row a tile that has any data: ``scene``, ``path``, ``labels``, ``row``, ``col``, ``height``,
-        ``width``, ``size`` (pixels), ``split`` ("train" or "test"), the shares ``open_water``, ``thin_ice``,
-        ``thick_ice`` of its valid pixels, ``nodata`` of all its pixels, and ``cloud``: the share of its
-        valid pixels whose class the cloud filter changed.
+        ``width``, ``size`` (pixels), ``split`` ("train" or "test"), the share of each class (``open_water``,
+        ``thin_ice``, ``thick_ice`` and what the cuts add) of its valid pixels, ``nodata`` of all its pixels,
+        and ``cloud``, the share of its valid pixels under cloud or shadow: by the scene classification layer
+        where the scene brings one (``cloud_from`` is "scl"), else where the cloud filter changed the class
+        ("filter").
 
     Raises
     ------
@@ -64,37 +61,43 @@ def index(
     """
     import pandas as pd
 
-    cuts, rows = thresholds or Thresholds(), []
-    good = labelled[labelled["labels"].notna()]
-    for scene in good.itertuples():
+    rows: list[dict] = []
+    for scene in labelled[labelled["labels"].notna()].itertuples():
         with scenes.reading(scene.path) as reader:
-            codes = rasters.read_codes(scene.labels, reader.shape)
-            for window in scenes.blocks(reader.shape, size):
-                part = codes[window.slices]
-                valid = part != NODATA
-                if not valid.any():
-                    continue
-                bands, mask = reader.read(window)
-                before = labels.raw(bands, mask & (nodata == "mask"), cuts)
-                shares = {entry.name.replace(" ", "_"): (part == entry.code).sum() / valid.sum() for entry in LEGEND}
-                rows.append(
-                    {
-                        "scene": scene.scene,
-                        "path": str(scene.path),
-                        "labels": str(scene.labels),
-                        **window._asdict(),
-                        "size": size,
-                    }
-                    | shares
-                    | {"nodata": 1 - valid.mean(), "cloud": (part != before)[valid].mean()}
-                )
+            rows += _rows(scene, reader, size)
     if not rows:
         raise InputError("tiles: no labelled scene holds a pixel of data; look at labels.csv for the reasons")
     tiles = pd.DataFrame(rows)
+    tiles = tiles.fillna(dict.fromkeys(tiles.columns, 0.0))  # a class that only some scenes' cuts know
     tiles.insert(8, "split", _split(tiles, test_fraction, seed))
     with replacing(path) as place:
         tiles.to_parquet(place, index=False)
     return tiles
+
+
+def _rows(scene: tuple, reader: scenes.SceneReader, size: int) -> list[dict]:
+    """Return a row for each tile of a scene that has any data."""
+    # The raster says what made it; labels by hand do not, and then the paper's rule says what is cloudy.
+    made = provenance(scene.labels) or {"rule": labels.Rule().to_dict(), "ends": None}
+    rule = labels.Rule.from_dict(made["rule"])
+    codes, rows = rasters.read_codes(scene.labels, reader.shape), []
+    for window in scenes.blocks(reader.shape, size):
+        part = codes[window.slices]
+        valid = part != NODATA
+        if not valid.any():
+            continue
+        scl = reader.scl(window)
+        if scl is not None:
+            cloud, source = np.isin(scl, SCL_CLOUD), "scl"
+        else:
+            bands, mask = reader.read(window)
+            bands = clouds.stretched(bands, made["ends"]) if made["ends"] else bands
+            cloud, source = part != labels.raw(bands, mask & (rule.nodata == "mask"), rule.thresholds), "filter"
+        shares = {entry.name.replace(" ", "_"): (part[valid] == entry.code).mean() for entry in rule.thresholds.legend}
+        place = {"scene": scene.scene, "path": str(scene.path), "labels": str(scene.labels), **window._asdict()}
+        unseen = {"nodata": 1 - valid.mean(), "cloud": cloud[valid].mean(), "cloud_from": source}
+        rows.append(place | {"size": size} | shares | unseen)
+    return rows
 
 
 def _split(tiles: pd.DataFrame, test_fraction: float, seed: int) -> np.ndarray:

@@ -33,7 +33,7 @@ def test_cloud_share_zero_is_a_value(small, tmp_path):
     _, labelled, _ = small
     for rule in ("ignore", "mask"):
         plain = sik.autolabel(labelled.path, tmp_path, engine="serial", cloud_filter=False, nodata=rule)
-        index = tiles.index(plain, tmp_path / "tiles.parquet", size=64, nodata=rule)
+        index = tiles.index(plain, tmp_path / "tiles.parquet", size=64)
         assert (index.cloud == 0).all() and index.cloud.notna().all()
     assert len(index) == len(small[2])
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "tiles.parquet"), index)
