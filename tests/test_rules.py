@@ -189,7 +189,7 @@ def test_tile_scope_is_each_tile_by_itself(cloudy):
 
 
 def test_opaque_cloud_is_no_data_of_its_own_kind(tmp_path):
-    scene, truth = sik.synthetic.scene(2, (700, 700), cloud=0.4, opaque=0.2)
+    scene, truth = sik.synthetic.scene(2, (700, 700), opaque=0.2)
     hidden, outside = truth.coords["opaque"].values, scene.nodata.values
     found = clouds.opaque(scene.values, 30) & ~outside
     assert (found & hidden).sum() / hidden.sum() > 0.95 and (found & hidden).sum() / found.sum() > 0.9
