@@ -156,7 +156,7 @@ def code_version() -> str:
     """Return a hash of the modules that labels depend on; a raster made by other code is made anew."""
     here = Path(__file__).parent
     code = b"".join(
-        (here / f"{name}.py").read_bytes() for name in ("sources", "scenes", "clouds", "thresholds", "labels")
+        (here / f"{name}.py").read_bytes() for name in ("sources", "safe", "readers", "clouds", "thresholds", "labels")
     )
     return hashlib.sha256(code).hexdigest()
 
@@ -230,7 +230,7 @@ def start_scene(task: Task) -> Result:
         known = {"key": key, "filtered": filtered, "ends": _ends(reader, rule)}
         if len(windows) > 1:
             if not reader.declares_nodata and rule.nodata == "mask":
-                _save(np.packbits(reader.border, axis=1), _scratch(task, "border"))
+                _save(np.packbits(reader.find_border(), axis=1), _scratch(task, "border"))
             return known | {"windows": windows}
         bands, nodata = reader.read()
         scl = reader.scl() if rule.opaque == "scl" else None

@@ -59,9 +59,10 @@ def test_hue_goes_round_through_red():
 
 def test_full_ranges_stay_one_table():
     assert not sik.Thresholds(ranges=[GREY_ICE]).coloured and sik.Thresholds(ranges=[GREY_ICE]).table[70] == 4
-    assert not Range(4, "grey ice", "#8fa3ad", hue=(40, 39)).hue == (0, 179) and not sik.Thresholds(
-        ranges=[Range(4, "grey ice", "#8fa3ad", hue=(40, 39))]
-    ).coloured
+    assert (
+        not Range(4, "grey ice", "#8fa3ad", hue=(40, 39)).hue == (0, 179)
+        and not sik.Thresholds(ranges=[Range(4, "grey ice", "#8fa3ad", hue=(40, 39))]).coloured
+    )
     assert sik.Thresholds(ranges=[POND]).coloured
 
 
