@@ -18,7 +18,7 @@ import rasterio.windows
 
 from seaicekit import sources
 from seaicekit.files import InputError
-from seaicekit.remote import SECONDS, is_url, signed
+from seaicekit.remote import SECONDS, is_url, opened
 
 if TYPE_CHECKING:
     from seaicekit.sources import Source
@@ -309,17 +309,17 @@ def reading(path: str | os.PathLike | Source) -> Iterator[SceneReader]:
     with rasterio.Env(**GDAL), warnings.catch_warnings(), ExitStack() as stack:
         # A picture without a CRS is no reason to warn.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        opened = {}
+        files = {}
         for name in dict.fromkeys([*(file for file, _ in source.bands), *([source.scl] if source.scl else [])]):
-            opened[name] = stack.enter_context(_open(name))
-        yield SceneReader(source, [opened[file] for file, _ in source.bands], opened.get(source.scl))
+            files[name] = stack.enter_context(_open(name))
+        yield SceneReader(source, [files[file] for file, _ in source.bands], files.get(source.scl))
 
 
 def _open(name: str) -> rasterio.DatasetReader:
     if is_url(name):
         # A server's folder cannot be listed, and trying to takes long.
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), _naming(name):
-            file = rasterio.open(signed(name))
+            file = rasterio.open(opened(name))
     elif name.startswith("/vsizip/"):
         with _naming(name):
             file = rasterio.open(name)
