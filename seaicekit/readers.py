@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,6 +29,7 @@ MIN_NODATA_SHARE = 0.001
 MOST_PIXELS = 1 << 32
 CHUNK = 1024  # pixels a side, about, of what is read at once
 DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+OPENING = threading.Lock()
 DRIVERS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG")  # others, such as VRT, read what a file only points to
 GDAL = {
     # By default GDAL gives a truncated JPEG's rest as grey and a truncated PNG's as whatever was in memory.
@@ -306,9 +308,7 @@ def reading(path: str | os.PathLike | Source) -> Iterator[SceneReader]:
         Not an image, damaged, out of reach, absurdly large, or bands that are missing or do not fit together.
     """
     source = sources.resolve(path)
-    with rasterio.Env(**GDAL), warnings.catch_warnings(), ExitStack() as stack:
-        # A picture without a CRS is no reason to warn.
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+    with rasterio.Env(**GDAL), ExitStack() as stack:
         files = {}
         for name in dict.fromkeys([*(file for file, _ in source.bands), *([source.scl] if source.scl else [])]):
             files[name] = stack.enter_context(_open(name))
@@ -316,18 +316,16 @@ def reading(path: str | os.PathLike | Source) -> Iterator[SceneReader]:
 
 
 def _open(name: str) -> rasterio.DatasetReader:
-    if is_url(name):
-        # A server's folder cannot be listed, and trying to takes long.
-        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), _naming(name):
-            file = rasterio.open(opened(name))
-    elif name.startswith("/vsizip/"):
-        with _naming(name):
-            file = rasterio.open(name)
-    elif not Path(name).is_file():
-        raise InputError(f"{name}: no such file; check the path")
-    else:
-        with _naming(name):
-            file = rasterio.open(Path(name))  # as a path, no name is taken for a URL
+    # As a path no name is taken for a URL; a server's folder cannot be listed, and trying to takes long.
+    place, listing = opened(name), "EMPTY_DIR" if is_url(name) else "FALSE"
+    if not is_url(name) and not name.startswith("/vsizip/"):
+        place = Path(name)
+        if not place.is_file():
+            raise InputError(f"{name}: no such file; check the path")
+    # A picture without a CRS is no reason to warn. Filters belong to the process, so threads take turns.
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN=listing), _naming(name), OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        file = rasterio.open(place)
     if file.driver not in DRIVERS:
         file.close()
         raise InputError(f"{name}: is a file of the kind {file.driver}; give one of {', '.join(DRIVERS)}")

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import rasterio
@@ -107,3 +108,12 @@ def write_tiff(path, bands, **profile):
     with rasterio.open(path, "w", driver="GTiff", **(grid | shape | profile)) as target:
         target.write(bands)
     return path
+
+
+def picture(path, rows=40, cols=60, channels=3, seed=0):
+    """Write a noisy image by OpenCV and return its pixels as they were given."""
+    pixels = np.random.default_rng(seed).integers(1, 256, (rows, cols, channels)).astype(np.uint8)
+    if path.suffix == ".jpg":  # decoders may blow up a JPEG's coarse colours each in its own way
+        pixels[:] = pixels[..., :1]
+    cv2.imwrite(str(path), pixels)
+    return pixels
