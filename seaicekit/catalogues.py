@@ -59,10 +59,10 @@ def find(where: str | os.PathLike) -> list[Path | str]:
     scenes = [path for path in paths[1:] if path.suffix.lower() in SUFFIXES and path.is_file()]
     if not folder.is_file():  # the images in a product are no scenes of their own
         scenes = [path for path in scenes if products.isdisjoint(path.parents) and not any(map(_in_safe, path.parents))]
+    scenes = sorted([*scenes, *products])
     if folder.is_dir():  # what an earlier run made below the folder is no input
         runs = {mark.parent for mark in folder.glob(f"*/**/{RUN_MARK}")}
         scenes = [path for path in scenes if runs.isdisjoint(path.parents)]
-    scenes = sorted([*scenes, *products])
     if not scenes:
         raise InputError(
             f"{where}: no scenes there; give a folder with images ({' '.join(SUFFIXES)}) or SAFE products, "

@@ -128,7 +128,8 @@ class SceneReader:
     def __init__(self, source: Source, files: list[rasterio.DatasetReader], layer: rasterio.DatasetReader | None):
         self.source, self.path, self._files, self._layer = source, str(source), files, layer
         first = files[0]
-        self.shape, self.crs, self.transform, self.dtype = first.shape, first.crs, first.transform, first.dtypes[0]
+        self.shape, self.crs, self.transform = first.shape, first.crs, first.transform
+        self.dtype = np.dtype(first.dtypes[0])
         if first.width * first.height > MOST_PIXELS:
             raise InputError(f"{self.path}: claims {first.height} x {first.width} pixels; cut it into smaller scenes")
         for file in files[1:]:
@@ -203,8 +204,7 @@ class SceneReader:
         for band, (offset, quantification) in enumerate(self._scaling):
             white = self.source.white or 1.0
             if numbers.dtype == np.uint16:  # looking up is much faster than computing
-                table = sources.to_8bit(np.arange(65536), offset, quantification, white)
-                np.take(table, numbers[band], out=out[band])
+                out[band] = sources.to_8bit(np.arange(65536), offset, quantification, white)[numbers[band]]
             else:
                 out[band] = sources.to_8bit(numbers[band], offset, quantification, white)
         return out

@@ -81,7 +81,7 @@ def digest(path: str) -> str:
             return sha256(path)
         info = _filesystem(path).info(opened(path))
     dates = [str(info[key]) for key in ("Last-Modified", "LastModified", "updated", "mtime") if info.get(key)]
-    tag = info.get("ETag") or " ".join([str(info.get("size")), *dates])
+    tag = info.get("ETag") or info.get("etag") or " ".join([str(info.get("size")), *dates])
     return hashlib.sha256(tag.encode()).hexdigest()
 
 

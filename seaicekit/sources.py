@@ -79,6 +79,8 @@ class Source:
     def __str__(self) -> str:
         return self.text
 
+    __fspath__ = __str__  # so that it may stand wherever a path may
+
     @property
     def true_colour(self) -> bool:
         """Whether it is a Sentinel-2 true-colour image, by its file's name."""

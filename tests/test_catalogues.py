@@ -156,7 +156,8 @@ def test_products_are_catalogued_by_their_metadata(products, tmp_path):
     assert one.assets["image"].extra_fields["file:checksum"] == "1220" + sources.fingerprint(safe)
     assert one.properties["proj:code"] == "EPSG:32701" and "seaicekit:source" not in one.properties
     west, south, east, north = one.bbox
-    assert 176 < west < 178 and -180 < east < -179 and -73.1 < south < north < -71  # the tile lies across the antimeridian
+    # The tile lies across the antimeridian.
+    assert 176 < west < 178 and -180 < east < -179 and -73.1 < south < north < -71
     assert one.properties["seaicekit:valid_fraction"] == pytest.approx(0.2132)
     assert catalogues.load_catalogue(tmp_path / "scenes.json").path[safe.stem] == str(safe)
 
@@ -177,7 +178,7 @@ def test_the_one_string_survives_the_catalogue(tmp_path, monkeypatch, served):
         write_tiff(tmp_path / f"{name} #.tif", np.full((1, 40, 40), 1000 * number + 1000, np.uint16))
     monkeypatch.chdir(tmp_path)
     text = "r #.tif#green=g%20%23.tif&blue=b%20%23.tif"
-    items, _ = catalogues.catalogue(text)
+    items, _ = catalogues.catalogue(sources.resolve(text))
     catalogues.save_catalogue("scenes.json", items, [])
     path = catalogues.load_catalogue("scenes.json").path["r #"]
     assert path == f"{tmp_path}/{text}" == items[0].properties["seaicekit:source"]

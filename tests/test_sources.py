@@ -1,5 +1,7 @@
 import json
 import shutil
+import socket
+import time
 import zipfile
 from fractions import Fraction
 
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import seaicekit as sik
-from seaicekit import remote, safe, scenes, sources
+from seaicekit import readers, remote, safe, scenes, sources
 
 TEXT = st.text(st.sampled_from("abz AZ09äñ海#&%=+,;.-_?!'()[]{}~"), min_size=1, max_size=20).filter(
     lambda name: name.strip(".") and "://" not in name
@@ -297,6 +299,46 @@ def test_unreachable_urls(tmp_path, served):
             with pytest.raises(sik.InputError, match=r"127\.0\.0\.1.*check the address") as error:
                 step(text)
             assert "\n" not in str(error.value)
+
+
+def test_buckets(tmp_path, monkeypatch):
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    address = "{}:{}".format(*server.get_host_and_port())
+    settings = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    settings |= {"AWS_ENDPOINT_URL": f"http://{address}", "AWS_S3_ENDPOINT": address}
+    for name, value in (settings | {"AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE"}).items():
+        monkeypatch.setenv(name, value)
+    try:
+        bucket = boto3.resource("s3").create_bucket(Bucket="ice")
+        path = item(tmp_path)
+        for file in tmp_path.iterdir():
+            bucket.upload_file(str(file), f"a b/{file.name}")
+        assert first_values(f"s3://ice/a b/{path.name}") == scaled(0.2, 0.3, 0.4)
+        one = sources.resolve(f"s3://ice/a b/{path.name}")
+        assert one.bands[0][0] == "s3://ice/a b/B04 ä.tif" and len(sources.fingerprint(one)) == 64
+        for name in ("none.tif", "none.json"):
+            with pytest.raises(sik.InputError, match=f"s3://ice/{name}.*check the address") as error:
+                sik.open_scene(f"s3://ice/{name}")
+            assert "\n" not in str(error.value)
+    finally:
+        server.stop()
+
+
+def test_a_server_that_never_answers_is_given_up(monkeypatch):
+    monkeypatch.setitem(readers.GDAL, "GDAL_HTTP_TIMEOUT", 1)
+    monkeypatch.setattr(remote, "SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        for name in ("a.tif", "a.json"):
+            start = time.monotonic()
+            with pytest.raises(sik.InputError, match=f"{name}.*check the address"):
+                sik.open_scene(f"{address}/{name}")
+            print(name, time.monotonic() - start)
+            assert time.monotonic() - start < 20
 
 
 def test_microsofts_blobs_are_signed_when_they_are_opened(monkeypatch):
