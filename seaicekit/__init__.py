@@ -10,7 +10,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submodules=["classes", "clouds", "engines", "evaluation", "labels", "launch", "mapping", "maps", "pipeline",
                 "rasters", "report",
-                "scenes", "synthetic", "thresholds", "tiles", "training", "unet", "widgets"],
+                "scenes", "stac", "synthetic", "thresholds", "tiles", "training", "unet", "widgets"],
     submod_attrs={
         "evaluation": ["evaluate"],
         "files": ["InputError"],
@@ -18,6 +18,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "launch": ["train"],
         "mapping": ["predict"],
         "scenes": ["catalogue", "open_scene"],
+        "stac": ["search"],
         "thresholds": ["Thresholds"],
         "widgets": ["ThresholdTuner"],
     },
@@ -26,5 +27,5 @@ __getattr__, __dir__, _ = lazy_loader.attach(
 __version__ = "0.1.0"
 __all__ = [
     "InputError", "ThresholdTuner", "Thresholds", "autolabel", "catalogue", "evaluate", "label", "load_labels",
-    "open_scene", "predict", "train",
+    "open_scene", "predict", "search", "train",
 ]  # fmt: skip
