@@ -8,16 +8,17 @@ from seaicekit.autolabel import load_table as load_labels
 
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
-    submodules=["classes", "clouds", "engines", "evaluation", "labels", "launch", "mapping", "maps", "pipeline",
-                "rasters", "report",
-                "scenes", "stac", "synthetic", "thresholds", "tiles", "training", "unet", "widgets"],
+    submodules=["catalogues", "classes", "clouds", "engines", "evaluation", "labels", "launch", "mapping", "maps",
+                "pipeline", "rasters", "report", "scenes", "sources", "stac", "synthetic", "thresholds", "tiles",
+                "training", "unet", "widgets"],
     submod_attrs={
+        "catalogues": ["catalogue"],
         "evaluation": ["evaluate"],
         "files": ["InputError"],
         "labels": ["label"],
         "launch": ["train"],
         "mapping": ["predict"],
-        "scenes": ["catalogue", "open_scene"],
+        "scenes": ["open_scene"],
         "stac": ["search"],
         "thresholds": ["Thresholds"],
         "widgets": ["ThresholdTuner"],

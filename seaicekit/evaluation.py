@@ -90,7 +90,7 @@ def score_rules(
     rules : dict
         Rule → scene name → class raster.
     catalogue : pandas.DataFrame
-        As from `seaicekit.scenes.load_catalogue`, with ``scene`` as index.
+        As from `seaicekit.catalogues.load_catalogue`, with ``scene`` as index.
     chosen : pandas.DataFrame
         Rows of a tile index.
     thresholds : Thresholds

@@ -96,7 +96,7 @@ def mapped(
     Parameters
     ----------
     predicted, catalogue : pandas.DataFrame
-        As from `seaicekit.predict` and `seaicekit.scenes.load_catalogue`, both with ``scene`` as index.
+        As from `seaicekit.predict` and `seaicekit.catalogues.load_catalogue`, both with ``scene`` as index.
     """
     rows, names = [], list(names)[:most]
     for name in names:

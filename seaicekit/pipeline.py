@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from seaicekit import engines, labels, launch, scenes, tiles, training
+from seaicekit import catalogues, engines, labels, launch, scenes, tiles, training
 from seaicekit.files import InputError, read_json, write_json
 from seaicekit.thresholds import Thresholds
 
@@ -185,9 +185,9 @@ def run(out: str | os.PathLike, given: dict[str, object], progress: bool = True)
 def _check_scenes(where: str) -> None:
     """Make sure that scenes enough to train and to test on can be read, before anything is written."""
     reasons, count = [], 0
-    for path in scenes.find(where):
+    for path in catalogues.find(where):
         try:
-            scenes.check(path)
+            catalogues.check(path)
             with scenes.reading(path) as reader:
                 count += len(scenes.blocks(reader.shape, tiles.SIZE))
         except InputError as error:
@@ -205,7 +205,7 @@ def _prepare(out: Path) -> Path | None:
     created = next((folder for folder in [*reversed(out.parents), out] if not folder.exists()), None)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; choose another output folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / scenes.RUN_MARK).exists():
+    if out.is_dir() and any(out.iterdir()) and not (out / catalogues.RUN_MARK).exists():
         raise InputError(f"{out}: holds something that is no run; choose an empty or a new output folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -214,7 +214,7 @@ def _prepare(out: Path) -> Path | None:
     except OSError as error:
         raise InputError(f"{out}: cannot write there ({error.strerror}); choose another output folder") from error
     _clear(out)
-    (out / scenes.RUN_MARK).touch()
+    (out / catalogues.RUN_MARK).touch()
     return created
 
 
@@ -226,7 +226,7 @@ def _clear(out: Path) -> None:
         shutil.rmtree(out / name, ignore_errors=True)
     for partial in out.glob(".partial-*"):
         shutil.rmtree(partial, ignore_errors=True)
-    (out / scenes.RUN_MARK).unlink(missing_ok=True)
+    (out / catalogues.RUN_MARK).unlink(missing_ok=True)
 
 
 def _execute(stage: str, out: Path, given: dict[str, object], progress: dict | bool) -> None:

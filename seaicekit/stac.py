@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import warnings
@@ -16,6 +17,8 @@ import rasterio.errors
 import rasterio.shutil
 
 from seaicekit.files import InputError, replacing
+from seaicekit.remote import signed
+from seaicekit.sources import Source, to_8bit
 
 if TYPE_CHECKING:
     import pystac
@@ -54,8 +57,7 @@ REGIONS = {  # west, south, east, north in degrees; rough boxes to search in, no
 }
 TIMEOUT = 30  # seconds without an answer
 PAGE = 100  # items asked for in one request
-BANDS = {"red": "B04", "green": "B03", "blue": "B02"}  # common name → Sentinel-2's own
-PICTURES = ("visual", "TCI", "TCI_10m")  # assets with all three as 8 bits
+NODATA = 0  # Sentinel-2's mark, and not every catalogue says so
 CHUNK = 2048  # pixels a side that are read as one task
 
 
@@ -205,7 +207,8 @@ def _root(error: BaseException) -> str:
     """Return the first line of the first cause, without the layers of libraries around it."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(r"\?\S*", "", line)  # an address may hold a token
 
 
 def _taken(item: pystac.Item) -> str:
@@ -319,68 +322,40 @@ def _grid(item: pystac.Item, box: tuple | None, resolution: float) -> GeoBox | N
     return None if area.area == 0 else GeoBox.from_bbox(area.bounds, crs, resolution=resolution)
 
 
-def _bands(item: pystac.Item) -> tuple[list[str], list[pystac.Asset] | None]:
-    """Name red, green and blue for odc-stac, with their assets; None for the assets of a true-colour picture."""
-    described = {
-        key: {band.get("common_name") or band.get("eo:common_name") for band in _described(asset)}
-        for key, asset in item.assets.items()
-    }
-    found = [
-        next((key for key in item.assets if key in (common, name) or described[key] == {common}), None)
-        for common, name in BANDS.items()
-    ]
-    if None not in found:
-        return found, [item.assets[key] for key in found]
-    picture = next((key for key in PICTURES if key in item.assets), None)
-    if picture is None:
-        raise InputError(
-            f"{item.id}: has no assets red, green and blue, and no {PICTURES[0]}; search in another collection"
-        )
-    return [f"{picture}.{number}" for number in (1, 2, 3)], None
-
-
-def _described(asset: pystac.Asset) -> list[dict]:
-    return asset.extra_fields.get("bands") or asset.extra_fields.get("eo:bands") or []
-
-
 def _read(item: pystac.Item, grid: GeoBox, white: float) -> tuple[np.ndarray, np.ndarray]:
     """Read (3, rows, columns) uint8 on a grid, and which (rows, columns) pixels hold data."""
     import odc.stac
-    import planetary_computer
 
-    names, assets = _bands(item)
+    source = _source(item)
+    keys = {asset.get_absolute_href() or asset.href: key for key, asset in item.assets.items()}
+    files = [keys[file] for file, _ in source.bands]
+    # odc-stac's names: the asset's, and the number of the band in it.
+    names = [f"{key}.{files[:colour].count(key) + 1}" for colour, key in enumerate(files)]
     odc.stac.configure_rio(cloud_defaults=True)
+    logging.getLogger("odc.loader._rio").setLevel(logging.CRITICAL)  # it would write addresses with their tokens
     try:
         loaded = odc.stac.load(
             [item], names, geobox=grid, resampling="average", chunks={"x": CHUNK, "y": CHUNK},
-            # Sentinel-2 marks no data by 0, and not every catalogue says so. Tokens live for this read only.
-            stac_cfg={"*": {"assets": {"*": {"nodata": 0}}}}, patch_url=planetary_computer.sign_url,
+            stac_cfg={"*": {"assets": {"*": {"nodata": NODATA}}}}, patch_url=signed,
         ).compute()  # fmt: skip
     except (rasterio.errors.RasterioError, OSError) as error:
         raise InputError(f"{item.id}: cannot be read ({_root(error)}); try again later or leave it out") from error
     bands = np.stack([loaded[name].values[0] for name in names])
-    valid = (bands != 0).all(axis=0)
-    if assets:
-        bands = np.stack(
-            [_to_8bit(band, *_scaling(item, asset), white) for band, asset in zip(bands, assets, strict=True)]
-        )
+    valid = (bands != (NODATA if source.nodata is None else source.nodata)).any(axis=0)
+    if len(set(files)) > 1:  # else a picture, of 8 bits already
+        scaling = zip(bands, source.offsets or (0, 0, 0), strict=True)
+        bands = np.stack([to_8bit(band, offset, source.quantification or 1e4, white) for band, offset in scaling])
     return np.where(valid, bands, 0).astype(np.uint8), valid
 
 
-def _scaling(item: pystac.Item, asset: pystac.Asset) -> tuple[float, float]:
-    """Return scale and offset from an asset's numbers to reflectance."""
-    fields = asset.extra_fields
-    told = next(iter(fields.get("raster:bands") or fields.get("bands") or []), {}) | fields
-    band = {key.removeprefix("raster:"): value for key, value in told.items()}
-    baseline = float(item.properties.get("s2:processing_baseline", 0))
-    # From baseline 04.00 on the numbers are 1000 too high, unless the catalogue's owner has taken that off.
-    offset = 0 if item.properties.get("earthsearch:boa_offset_applied") else band.get("offset", -0.1 * (baseline >= 4))
-    return band.get("scale", 1e-4), offset
-
-
-def _to_8bit(numbers: np.ndarray, scale: float, offset: float, white: float) -> np.ndarray:
-    reflectance = numbers.astype(np.float32) * scale + offset
-    return np.clip(np.rint(reflectance * (255 / white)), 0, 255).astype(np.uint8)
+def _source(item: pystac.Item) -> Source:
+    """Take an item's reflectance, or its true-colour picture where there is none."""
+    try:
+        return Source.of_item(item)
+    except InputError:
+        if {"visual", "TCI"} & item.assets.keys() and {"red", "B04"}.isdisjoint(item.assets):
+            return Source.of_item(item, bands="TCI")
+        raise
 
 
 def _write(path: Path, pixels: np.ndarray, valid: np.ndarray, crs: str, transform: object) -> None:

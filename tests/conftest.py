@@ -26,7 +26,7 @@ def real():
 @pytest.fixture(scope="session")
 def modis(real):
     """Paths of the MODIS true-colour scenes."""
-    return sik.scenes.find(f"{real}/modis_dev/**/*truecolor*")
+    return sik.catalogues.find(f"{real}/modis_dev/**/*truecolor*")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 import seaicekit as sik
-from seaicekit import scenes
+from seaicekit import catalogues, scenes
 
 
 def picture(path, rows=40, cols=60, channels=3, seed=0):
@@ -124,7 +124,7 @@ def test_bad_files_are_named_and_set_aside(tmp_path):
     names = bad_files(tmp_path)
     for name in names:
         with pytest.raises(sik.InputError, match=name) as error:
-            scenes.check(tmp_path / name)
+            catalogues.check(tmp_path / name)
         assert "\n" not in str(error.value)
     with pytest.raises(sik.InputError, match=r"cut\.jpg.*6 more files"):
         sik.catalogue(tmp_path)
@@ -137,12 +137,12 @@ def test_bad_files_are_named_and_set_aside(tmp_path):
 
 def test_catalogue_is_stac(tmp_path, real):
     items, _ = sik.catalogue(f"{real}/modis_dev/**/*truecolor*")
-    scenes.save_catalogue(tmp_path / "scenes.json", items, [{"path": "x", "reason": "y"}])
+    catalogues.save_catalogue(tmp_path / "scenes.json", items, [{"path": "x", "reason": "y"}])
     saved = json.loads((tmp_path / "scenes.json").read_text())
     assert saved["type"] == "FeatureCollection" and len({item["id"] for item in saved["features"]}) == len(items)
     for item in items:
         assert 55 < item.bbox[1] < item.bbox[3] < 90 and item.datetime.year in range(2005, 2026)
-    table = scenes.load_catalogue(tmp_path / "scenes.json")
+    table = catalogues.load_catalogue(tmp_path / "scenes.json")
     assert len(table) == len(items) and table.truth.isna().all()
 
 
@@ -163,15 +163,15 @@ def test_palettes_are_refused(tmp_path, small):
 def test_brackets_in_names_and_earlier_runs(tmp_path):
     folder = tmp_path / "my [2019] scenes"
     (folder / "runs" / "old" / "maps").mkdir(parents=True)
-    (folder / "runs" / "old" / scenes.RUN_MARK).touch()
+    (folder / "runs" / "old" / catalogues.RUN_MARK).touch()
     for name in ("a[1].png", "runs/old/maps/b.tif"):
         (folder / name).touch()
     assert (
-        [path.name for path in scenes.find(folder)]
+        [path.name for path in catalogues.find(folder)]
         == ["a[1].png"]
-        == [p.name for p in scenes.find(folder / "a[1].png")]
+        == [p.name for p in catalogues.find(folder / "a[1].png")]
     )
-    assert [path.name for path in scenes.find(folder / "runs" / "old")] == ["b.tif"]
+    assert [path.name for path in catalogues.find(folder / "runs" / "old")] == ["b.tif"]
 
 
 def test_names_are_unique_and_plain():
@@ -182,11 +182,11 @@ def test_names_are_unique_and_plain():
 
 def test_find(tmp_path):
     with pytest.raises(sik.InputError, match="no scenes"):
-        scenes.find(tmp_path)
+        catalogues.find(tmp_path)
     with pytest.raises(sik.InputError, match="nowhere"):
-        scenes.find(tmp_path / "nowhere")
+        catalogues.find(tmp_path / "nowhere")
     (tmp_path / "deep er/ö").mkdir(parents=True)
     for name in ("deep er/ö/a.PNG", "b.tiff", ".hidden.png", "notes.txt"):
         (tmp_path / name).touch()
-    assert [p.name for p in scenes.find(tmp_path)] == ["b.tiff", "a.PNG"]
-    assert [p.name for p in scenes.find(tmp_path / "**" / "*.PNG")] == ["a.PNG"]
+    assert [p.name for p in catalogues.find(tmp_path)] == ["b.tiff", "a.PNG"]
+    assert [p.name for p in catalogues.find(tmp_path / "**" / "*.PNG")] == ["a.PNG"]

@@ -21,7 +21,7 @@ import shapely
 from rasterio.vrt import WarpedVRT
 
 import seaicekit as sik
-from seaicekit import stac
+from seaicekit import readers, stac
 
 
 def item(name, box, day, cloud, collection="ice", **properties):
@@ -49,7 +49,7 @@ def describe(name, files, kind, **properties):
     for common, path in files.items():
         bands = [{"name": color, "common_name": color} for color in ("red", "green", "blue")]
         fields = {"eo:bands": bands if common == "visual" else [{"name": common, "common_name": common}]}
-        made.add_asset(common, pystac.Asset(path.as_uri(), roles=["data"], extra_fields=fields | kind))
+        made.add_asset(common, pystac.Asset(str(path), roles=["data"], extra_fields=fields | kind))
     return made
 
 
@@ -65,17 +65,17 @@ def real_items(real):
         for name, paths in safe.items()
     }
     numbers = {"raster:bands": [{"nodata": 0, "data_type": "uint16", "scale": 0.0001, "offset": 0}]}
-    # The newer baseline's offset is told by the item's properties alone, as some catalogues do.
+    # The newer baseline's offset stands in the product's metadata alone, as in some catalogues.
     bare = {"raster:bands": [{"nodata": 0, "data_type": "uint16"}]}
     picture = {"raster:bands": [{"nodata": 0, "data_type": "uint8"}] * 3}
-    return [
+    items = [
         describe("S2B_T01CCV_20191228_0_L2A", files["T01CCV"], numbers, day=28, cloud=5.0),
-        describe(
-            "S2A_T29UNU_20221005_0_L2A", files["T29UNU"], bare, day=5, cloud=40.0,
-            **{"s2:processing_baseline": "04.00"},
-        ),
+        describe("S2A_T29UNU_20221005_0_L2A", files["T29UNU"], bare, day=5, cloud=40.0),
         describe("S2A_29RKH_20190101", {"visual": real / "s2_cog" / "TCI.tif"}, picture, day=1, cloud=None),
-    ]  # fmt: skip
+    ]
+    metadata = next((real / "s2_safe").glob("*T29UNU*/MTD_MSIL2A.xml"))
+    items[1].add_asset("product-metadata", pystac.Asset(str(metadata)))
+    return items
 
 
 def made_up():
@@ -162,7 +162,7 @@ def test_collections(api):
 
 def test_a_found_list_is_kept_as_scenes_json(api, tmp_path):
     found = sik.search("Ross Sea", "2019-11", catalog=api)
-    sik.scenes.save_catalogue(tmp_path / "scenes.json", found, [])
+    sik.catalogues.save_catalogue(tmp_path / "scenes.json", found, [])
     kept = json.loads((tmp_path / "scenes.json").read_text())
     assert [feature["id"] for feature in kept["features"]] == ids(found) and kept["seaicekit:quarantined"] == []
 
@@ -296,8 +296,8 @@ def test_fetch_is_what_gdal_makes_of_the_files(real_items, number, tmp_path):
     resolution = 1000 if number == 0 else 120
     (made,) = stac.fetch([chosen], tmp_path, resolution=resolution)
     assert made.stem == chosen.id
-    files = [(asset.href, 1) for asset in chosen.assets.values()]
-    files = files if len(files) == 3 else [(files[0][0], index) for index in (1, 2, 3)]
+    files = [(chosen.assets[colour].href, 1) for colour in ("red", "green", "blue") if colour in chosen.assets]
+    files = files or [(chosen.assets["visual"].href, index) for index in (1, 2, 3)]
     bands, valid = expected(files, made, SCALINGS[number])
     with rasterio.open(made) as source:
         assert source.crs == ("EPSG:3031" if number == 0 else "EPSG:3413")
@@ -306,7 +306,7 @@ def test_fetch_is_what_gdal_makes_of_the_files(real_items, number, tmp_path):
         west, south, east, north = source.bounds
         footprint = stac.outline(chosen.geometry, str(source.crs)).bounds
     np.testing.assert_allclose([west, south, east, north], footprint, atol=resolution)
-    with sik.scenes.reading(made) as reader:
+    with readers.reading(made) as reader:
         pixels, nodata = reader.read()
     assert reader.declares_nodata and (pixels[:, nodata] == 0).all()
     assert (valid == ~nodata).mean() > 0.995
@@ -335,29 +335,58 @@ def test_fetch_across_180(real_items, tmp_path):
         assert source.crs == "EPSG:3031" and max(source.shape) < 160
 
 
-def test_offsets_are_taken_off_once(real_items):
+def test_an_offset_that_the_archive_took_off_is_not_taken_off_again(real_items, tmp_path):
     chosen = real_items[1].clone()
-    chosen.assets["red"].extra_fields["raster:bands"] = [{"scale": 0.0001, "offset": -0.1}]
-    assert stac._scaling(chosen, chosen.assets["red"]) == (0.0001, -0.1)
     chosen.properties["earthsearch:boa_offset_applied"] = True
-    assert stac._scaling(chosen, chosen.assets["red"]) == (0.0001, 0)
+    pixels = []
+    for number, each in enumerate((real_items[1], chosen)):
+        (made,) = stac.fetch([each], tmp_path / str(number), resolution=1000)
+        with readers.reading(made) as reader:
+            bands, nodata = reader.read()
+        pixels.append(bands[:, ~nodata].astype(int))
+    assert np.median(pixels[1] - pixels[0]) in (25, 26)  # 1000 / 10000 of 255
 
 
 def test_fetch_names_what_it_cannot_read(real_items, tmp_path):
     damaged = real_items[0].clone()
-    damaged.assets["red"].href = (tmp_path / "missing.tif").as_uri()
+    damaged.assets["red"].href = str(tmp_path / "missing.tif")
     with pytest.raises(sik.InputError, match="^S2B_T01CCV_20191228_0_L2A: cannot be read") as caught:
         stac.fetch([damaged], tmp_path / "out", resolution=1000)
     assert "\n" not in str(caught.value)
     del damaged.assets["red"]
-    with pytest.raises(sik.InputError, match="has no assets red, green and blue"):
+    with pytest.raises(sik.InputError, match="no asset red or B04"):
         stac.fetch([damaged], tmp_path / "out", resolution=1000)
 
 
-def test_search_fetch_and_catalogue_in_a_row(server, real_items, tmp_path):
-    url = server(real_items)
-    found = sik.search((170, -80, -170, -70), "2019", catalog=url)
+@pytest.fixture
+def files_server(real):
+    """The address at which the real files are served."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(real))
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_search_fetch_and_catalogue_in_a_row(server, real, files_server, real_items, tmp_path):
+    served = [each.clone() for each in real_items]
+    for asset in [asset for each in served for asset in each.assets.values()]:
+        asset.href = f"{files_server}{asset.href.removeprefix(str(real))}"
+    found = sik.search((170, -80, -170, -70), "2019", catalog=server(served))
     paths = stac.fetch(found, tmp_path, resolution=1000)
     items, quarantined = sik.catalogue(tmp_path)
-    assert [entry.id for entry in items] == [path.stem for path in paths] and not quarantined
+    assert [entry.id for entry in items] == [path.stem for path in paths] == [real_items[0].id] and not quarantined
     assert items[0].datetime.date() == dt.date(2019, 12, 28)
+    stac.fetch([real_items[0]], tmp_path / "local", resolution=1000)
+    assert paths[0].read_bytes() == (tmp_path / "local" / paths[0].name).read_bytes()
+    # The list of what was found can be worked on in place, too.
+    sik.catalogues.save_catalogue(tmp_path / "scenes.json", found, [])
+    listed = sik.catalogues.load_catalogue(tmp_path / "scenes.json")
+    assert sik.open_scene(listed.path[real_items[0].id]).shape == (3, 100, 100)

@@ -1,0 +1,228 @@
+"""Find scenes and describe them as STAC items."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio
+
+from seaicekit import safe, sources
+from seaicekit.files import InputError, read_json, write_json
+from seaicekit.remote import is_url
+from seaicekit.scenes import blocks, names, reading
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pystac
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".jp2")
+RUN_MARK = ".seaicekit-run"  # the file that tells a run's folder from any other
+
+
+def find(where: str | os.PathLike) -> list[Path | str]:
+    """List the scenes in a folder and its sub-folders, or those that a path or a glob pattern names.
+
+    A Sentinel-2 SAFE folder, or a zip of one, is one scene. Passed over are hidden files and folders, files
+    that are no images by their ending, and run folders.
+
+    Parameters
+    ----------
+    where : str or path
+        Options after ``#`` (`seaicekit.sources`) go to each scene found. A URL, or a file with others named
+        in its options, is one scene, and is not looked for.
+
+    Returns
+    -------
+    list of path, or of str where there is a URL or are options
+
+    Raises
+    ------
+    InputError
+        Nothing is there, or an option is unknown.
+    """
+    place, options = sources.split(where)
+    if is_url(place) or "green" in options:
+        return [os.fspath(where)]
+    folder = Path(place)
+    if folder.is_file() and (folder.suffix.lower() in (".json", ".zip") or folder.name in safe.METADATA):
+        return [sources.join(folder, options) if options else folder]
+    escaped = glob.escape(str(folder))
+    pattern = f"{escaped}/**/*" if folder.is_dir() else escaped if folder.is_file() else place
+    paths = [folder, *map(Path, sorted(glob.glob(pattern, recursive=True)))]
+    products = {path for path in paths if safe.is_safe(path)}
+    scenes = [path for path in paths[1:] if path.suffix.lower() in SUFFIXES and path.is_file()]
+    if not folder.is_file():  # the images in a product are no scenes of their own
+        scenes = [path for path in scenes if products.isdisjoint(path.parents) and not any(map(_in_safe, path.parents))]
+    if folder.is_dir():  # what an earlier run made below the folder is no input
+        runs = {mark.parent for mark in folder.glob(f"*/**/{RUN_MARK}")}
+        scenes = [path for path in scenes if runs.isdisjoint(path.parents)]
+    scenes = sorted([*scenes, *products])
+    if not scenes:
+        raise InputError(
+            f"{where}: no scenes there; give a folder with images ({' '.join(SUFFIXES)}) or SAFE products, "
+            "or a pattern in quotes such as 'folder/**/*truecolor*'"
+        )
+    return [sources.join(path, options) for path in scenes] if options else scenes
+
+
+def has_crs(path: str | os.PathLike) -> bool:
+    """Say whether a scene has a place on a map."""
+    with reading(path) as reader:
+        return reader.crs is not None
+
+
+def check(path: str | os.PathLike) -> float:
+    """Read a scene through, to know before the work begins that it can be read.
+
+    Returns
+    -------
+    float
+        Share of its pixels that hold data, above 0 and at most 1.
+
+    Raises
+    ------
+    InputError
+        Not an image, damaged, or without a single pixel of data.
+    """
+    with reading(path) as reader:
+        valid = sum(np.count_nonzero(~reader.read(window)[1]) for window in blocks(reader.shape, 2048))
+        if not valid:
+            raise InputError(f"{path}: every pixel is no data; leave it out")
+        return valid / (reader.shape[0] * reader.shape[1])
+
+
+def catalogue(
+    where: str | os.PathLike, truth: str | os.PathLike | None = None
+) -> tuple[pystac.ItemCollection, list[dict]]:
+    """Describe the scenes of a folder, and set aside those that cannot be read or are there already.
+
+    Parameters
+    ----------
+    where : path, glob pattern or URL
+        As for `find`.
+    truth : path, optional
+        A folder of class rasters; one named like a scene becomes that scene's asset ``truth``.
+
+    Returns
+    -------
+    items : pystac.ItemCollection
+        One STAC item a scene: footprint in EPSG:4326 where the file has a CRS, else none; asset
+        ``image`` with the first file's path and, as ``file:checksum`` (a multihash), the SHA-256 of
+        `seaicekit.sources.fingerprint`, or ``seaicekit:etag`` for a URL; ``seaicekit:source``, the string to
+        open, where that is more than the path. Its date is the metadata's, else eight digits in its name or
+        its folder's, else a span that ends when the file was written.
+    quarantined : list of dict
+        ``path`` and ``reason`` of each scene that was set aside.
+
+    Raises
+    ------
+    InputError
+        There is no scene, or not one of them can be read.
+    """
+    import pystac
+
+    items: list[pystac.Item] = []
+    quarantined, seen = [], {}
+    for name, path in names(find(where)).items():
+        try:
+            item = _item(name, sources.resolve(_absolute(path)), check(path))
+            marks = item.assets["image"].extra_fields
+            first = seen.setdefault(next(iter(marks.values()), name), path)
+            if first != path:
+                raise InputError(f"{path}: has the same content as {first}; leave one out")
+            if truth and (Path(truth) / f"{name}.tif").is_file():
+                item.add_asset("truth", pystac.Asset(str((Path(truth) / f"{name}.tif").resolve()), roles=["truth"]))
+            items.append(item)
+        except InputError as error:
+            quarantined.append({"path": str(path), "reason": str(error).removeprefix(f"{path}: ")})
+    if not items:
+        first = quarantined[0]
+        rest = f" (and {len(quarantined) - 1} more files, none usable)" if quarantined[1:] else ""
+        raise InputError(f"{first['path']}: {first['reason']}{rest}")
+    return pystac.ItemCollection(items), quarantined
+
+
+def save_catalogue(path: str | os.PathLike, items: pystac.ItemCollection, quarantined: list[dict]) -> None:
+    """Write what `catalogue` returned as one STAC ItemCollection."""
+    write_json(path, items.to_dict() | {"seaicekit:quarantined": quarantined})
+
+
+def load_catalogue(path: str | os.PathLike) -> pd.DataFrame:
+    """Read STAC items: ``path`` (what to open) and ``truth`` (a path or None), with ``scene`` as index.
+
+    They may be those of `save_catalogue`, or those that a search of an archive found.
+    """
+    import pandas as pd
+
+    rows = [
+        {"scene": item["id"], "path": _opened(item), "truth": item["assets"].get("truth", {}).get("href")}
+        for item in read_json(path)["features"]
+    ]
+    return pd.DataFrame(rows, columns=["scene", "path", "truth"], dtype=object).set_index("scene")
+
+
+def _in_safe(folder: Path) -> bool:
+    return folder.suffix.upper() == ".SAFE"
+
+
+def _absolute(path: str | os.PathLike) -> str:
+    place, options = sources.split(path)
+    return os.fspath(path) if is_url(place) else sources.join(Path(place).absolute(), options)
+
+
+def _opened(item: dict) -> str:
+    import pystac
+
+    if "seaicekit:source" in item["properties"]:
+        return item["properties"]["seaicekit:source"]
+    if "image" in item["assets"]:
+        return item["assets"]["image"]["href"]
+    return str(sources.Source.of_item(pystac.Item.from_dict(item)))
+
+
+def _item(name: str, source: sources.Source, valid: float) -> pystac.Item:
+    import antimeridian
+    import pystac
+    from rasterio.warp import transform_geom
+    from shapely.geometry import box, mapping, shape
+
+    with reading(source) as reader:
+        size, crs = reader.shape, reader.crs
+        bounds = rasterio.transform.array_bounds(*size, reader.transform)
+    geometry = bbox = None
+    properties = {"proj:shape": list(size), "seaicekit:valid_fraction": valid}
+    if crs:
+        # Edges are bent by the projection, so they get points between the corners.
+        edge = mapping(box(*bounds).segmentize(max(bounds[2] - bounds[0], bounds[3] - bounds[1]) / 16))
+        footprint = antimeridian.fix_polygon(shape(transform_geom(crs, "EPSG:4326", edge)))
+        geometry, bbox = mapping(footprint), list(antimeridian.bbox(footprint))
+        properties |= {"proj:code": crs.to_string(), "proj:transform": list(reader.transform)[:6]}
+    place = sources.split(str(source))[0]
+    if str(source) != place:
+        properties["seaicekit:source"] = str(source)
+    taken = datetime.fromisoformat(source.taken) if source.taken else _date(Path(place))
+    if taken is None:  # STAC wants a date or a span that holds it; it was taken before the file was written
+        written = datetime.now(UTC) if is_url(place) else datetime.fromtimestamp(os.path.getmtime(place), UTC)
+        properties |= {"start_datetime": "1972-07-23T00:00:00Z", "end_datetime": written.isoformat()}
+    item = pystac.Item(name, geometry, bbox, taken, properties)
+    mark = sources.fingerprint(source)
+    # 12 20: a multihash's mark of SHA-256
+    known = {"seaicekit:etag": mark} if any(map(is_url, source.files)) else {"file:checksum": "1220" + mark}
+    item.add_asset("image", pystac.Asset(place, roles=["data"], extra_fields=known))
+    return item
+
+
+def _date(path: Path) -> datetime | None:
+    for text in (path.name, path.parent.name):
+        for digits in re.findall(r"(?<!\d)(?:19|20)\d{6}(?!\d)", text):
+            try:
+                return datetime.strptime(digits, "%Y%m%d").replace(tzinfo=UTC)
+            except ValueError:
+                continue  # eight digits, but no date
+    return None

@@ -1,0 +1,100 @@
+"""Small files and facts from a path or a URL alike; pixels are the raster library's business."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from seaicekit.files import InputError, sha256
+
+if TYPE_CHECKING:
+    import fsspec
+
+SCHEMES = ("s3", "gs", "https", "http")
+SECONDS = 20  # to wait for a server
+MOST = 1 << 26  # bytes of the largest metadata file that is read
+
+
+def is_url(path: str | os.PathLike) -> bool:
+    """Say whether a path is a URL.
+
+    Raises
+    ------
+    InputError
+        It is one, of a scheme that cannot be read.
+    """
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", os.fspath(path))
+    if scheme and scheme[1].lower() not in SCHEMES:
+        known = ", ".join(f"{each}://" for each in SCHEMES)
+        raise InputError(f"{path}: cannot read {scheme[1]}://; give a path, or a URL of {known}")
+    return scheme is not None
+
+
+def signed(path: str) -> str:
+    """Return what to open for ``path``: Microsoft's blobs need a token, which is got here and never stored."""
+    if is_url(path) and (urlsplit(path).hostname or "").endswith(".blob.core.windows.net"):
+        import planetary_computer
+
+        with naming(path):
+            return planetary_computer.sign(path)
+    return path
+
+
+def read(path: str) -> bytes:
+    """Read a metadata file, of a path or a URL.
+
+    Raises
+    ------
+    InputError
+        Missing, or out of reach.
+    """
+    with naming(path), _filesystem(path).open(signed(path), "rb") as file:
+        return file.read(MOST)
+
+
+def digest(path: str) -> str:
+    """Return a file's hexadecimal SHA-256; for a URL that of its ETag, or else of its size and date.
+
+    Raises
+    ------
+    InputError
+        Missing, or out of reach.
+    """
+    with naming(path):
+        if not is_url(path):
+            return sha256(path)
+        info = _filesystem(path).info(signed(path))
+    dates = [str(info[key]) for key in ("Last-Modified", "LastModified", "updated", "mtime") if info.get(key)]
+    tag = info.get("ETag") or " ".join([str(info.get("size")), *dates])
+    return hashlib.sha256(tag.encode()).hexdigest()
+
+
+@contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Turn a file system's complaints into one line that names the file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # each protocol's library, and each archive's, has errors of its own
+        cause = " ".join(
+            str(getattr(error, "strerror", None) or error.__cause__ or error).replace(str(path), "").split()
+        )
+        what, way = ("reached", "check the address and the network") if is_url(path) else ("read", "check the path")
+        raise InputError(f"{path}: cannot be {what} ({cause or type(error).__name__}); {way}") from error
+
+
+def _filesystem(path: str) -> fsspec.AbstractFileSystem:
+    import fsspec
+
+    scheme = path.partition("://")[0].lower() if is_url(path) else "file"
+    if not scheme.startswith("http"):
+        return fsspec.filesystem(scheme)
+    import aiohttp
+
+    return fsspec.filesystem(scheme, client_kwargs={"timeout": aiohttp.ClientTimeout(total=SECONDS)})
