@@ -16,6 +16,7 @@ import rasterio
 import rasterio.errors
 import rasterio.shutil
 
+from seaicekit import polar
 from seaicekit.files import InputError, replacing
 from seaicekit.remote import signed
 from seaicekit.sources import Source, to_8bit
@@ -23,7 +24,6 @@ from seaicekit.sources import Source, to_8bit
 if TYPE_CHECKING:
     import pystac
     import pystac_client
-    import shapely
     from odc.geo.geobox import GeoBox
 
     Where = str | Sequence[float]
@@ -216,40 +216,6 @@ def _taken(item: pystac.Item) -> str:
     return str(item.datetime or properties.get("start_datetime"))
 
 
-def polar_crs(latitude: float) -> str:
-    """Return the polar stereographic CRS, in metres, of a latitude's hemisphere."""
-    return "EPSG:3413" if latitude >= 0 else "EPSG:3031"
-
-
-def outline(geometry: dict, crs: str) -> shapely.Geometry:
-    """Draw a footprint on a polar map.
-
-    Parameters
-    ----------
-    geometry : dict
-        GeoJSON polygon or multi-polygon in degrees. It may be split at 180°, jump across it, or hold a pole.
-    crs : str
-        As from `polar_crs`.
-
-    Returns
-    -------
-    shapely.Geometry
-        In metres of ``crs``, whole where it crosses 180°: on that map nothing is special there.
-    """
-    import pyproj
-    import shapely
-
-    transform = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform
-    shape = shapely.geometry.shape(geometry)
-    parts = []
-    for part in getattr(shape, "geoms", [shape]):
-        if np.abs(np.diff(np.array(part.exterior.coords)[:, 0])).max() <= 180:  # else an edge goes the short way round
-            part = part.segmentize(0.5)
-        xy = np.column_stack(transform(*np.array(part.exterior.coords)[:, :2].T))
-        parts.append(shapely.buffer(shapely.Polygon(xy), 0))  # mends the seam of a ring around the pole
-    return shapely.union_all(shapely.set_precision(parts, 1))  # 1 m: the halves at 180° touch but for rounding
-
-
 def fetch(
     items: Iterable[pystac.Item],
     folder: str | os.PathLike,
@@ -309,16 +275,16 @@ def _grid(item: pystac.Item, box: tuple | None, resolution: float) -> GeoBox | N
 
     if not item.geometry:
         return None
-    crs = polar_crs(shapely.geometry.shape(item.geometry).centroid.y)
-    area = outline(item.geometry, crs)
+    crs = polar.crs_of(shapely.geometry.shape(item.geometry).centroid.y)
+    area = polar.outline(item.geometry, crs)
     if box:
         west, south, east, north = box
         # The other pole is infinitely far away.
-        south, north = (max(south, 0), north) if crs == polar_crs(1) else (south, min(north, 0))
+        south, north = (max(south, 0), north) if polar.is_north(crs) else (south, min(north, 0))
         if south >= north:
             return None
         ring = shapely.box(west, south, east + 360 * (west > east), north).segmentize(0.5)
-        area = area.intersection(outline(shapely.geometry.mapping(ring), crs))
+        area = area.intersection(polar.outline(shapely.geometry.mapping(ring), crs))
     return None if area.area == 0 else GeoBox.from_bbox(area.bounds, crs, resolution=resolution)
 
 

@@ -21,7 +21,7 @@ import shapely
 from rasterio.vrt import WarpedVRT
 
 import seaicekit as sik
-from seaicekit import readers, stac
+from seaicekit import polar, readers, stac
 
 
 def item(name, box, day, cloud, collection="ice", **properties):
@@ -259,12 +259,12 @@ def test_outline_is_whole_across_180_and_around_the_pole():
     split = made_up()[-1].geometry
     jumping = {"type": "Polygon", "coordinates": [[[179, -75], [-179, -75], [-179, -74], [179, -74], [179, -75]]]}
     for geometry in (split, jumping):
-        whole = stac.outline(geometry, "EPSG:3031")
+        whole = polar.outline(geometry, "EPSG:3031")
         assert whole.geom_type == "Polygon"
         west, south, east, north = whole.bounds
         assert west == pytest.approx(-east, rel=1e-3) and 25e3 < east < 35e3
     around = shapely.geometry.mapping(shapely.box(-180, -90, 180, -80).segmentize(1))
-    disc = stac.outline(around, "EPSG:3031")
+    disc = polar.outline(around, "EPSG:3031")
     assert disc.area == pytest.approx(math.pi * disc.bounds[2] ** 2, rel=1e-3)
 
 
@@ -304,7 +304,7 @@ def test_fetch_is_what_gdal_makes_of_the_files(real_items, number, tmp_path):
         assert source.res == (resolution, resolution) and source.transform.c % resolution == 0
         assert source.dtypes == ("uint8",) * 3 and source.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         west, south, east, north = source.bounds
-        footprint = stac.outline(chosen.geometry, str(source.crs)).bounds
+        footprint = polar.outline(chosen.geometry, str(source.crs)).bounds
     np.testing.assert_allclose([west, south, east, north], footprint, atol=resolution)
     with readers.reading(made) as reader:
         pixels, nodata = reader.read()
@@ -323,7 +323,7 @@ def test_fetch_cuts_to_the_box_and_passes_over_the_rest(real_items, tmp_path):
     (made,) = stac.fetch(real_items, tmp_path, bbox=box, resolution=100)
     assert [path.name for path in tmp_path.iterdir()] == [made.name] == ["S2A_T29UNU_20221005_0_L2A.tif"]
     with rasterio.open(made) as source:
-        inside = stac.outline(shapely.geometry.mapping(shapely.box(*box)), "EPSG:3413").bounds
+        inside = polar.outline(shapely.geometry.mapping(shapely.box(*box)), "EPSG:3413").bounds
         np.testing.assert_allclose(source.bounds, inside, atol=100)
     with pytest.raises(sik.InputError, match="no item has a pixel there"):
         stac.fetch(real_items, tmp_path, bbox="Kara Sea")
