@@ -59,10 +59,10 @@ def find(where: str | os.PathLike) -> list[Path | str]:
     scenes = [path for path in paths[1:] if path.suffix.lower() in SUFFIXES and path.is_file()]
     if not folder.is_file():  # the images in a product are no scenes of their own
         scenes = [path for path in scenes if products.isdisjoint(path.parents) and not any(map(_in_safe, path.parents))]
+    scenes = sorted([*scenes, *products])
     if folder.is_dir():  # what an earlier run made below the folder is no input
         runs = {mark.parent for mark in folder.glob(f"*/**/{RUN_MARK}")}
         scenes = [path for path in scenes if runs.isdisjoint(path.parents)]
-    scenes = sorted([*scenes, *products])
     if not scenes:
         raise InputError(
             f"{where}: no scenes there; give a folder with images ({' '.join(SUFFIXES)}) or SAFE products, "
@@ -189,8 +189,8 @@ def _opened(item: dict) -> str:
 def _item(name: str, source: sources.Source, valid: float) -> pystac.Item:
     import antimeridian
     import pystac
-    from rasterio.warp import transform_geom
-    from shapely.geometry import box, mapping, shape
+    from rasterio.warp import transform
+    from shapely.geometry import Polygon, box, mapping
 
     with reading(source) as reader:
         size, crs = reader.shape, reader.crs
@@ -199,8 +199,9 @@ def _item(name: str, source: sources.Source, valid: float) -> pystac.Item:
     properties = {"proj:shape": list(size), "seaicekit:valid_fraction": valid}
     if crs:
         # Edges are bent by the projection, so they get points between the corners.
-        edge = mapping(box(*bounds).segmentize(max(bounds[2] - bounds[0], bounds[3] - bounds[1]) / 16))
-        footprint = antimeridian.fix_polygon(shape(transform_geom(crs, "EPSG:4326", edge)))
+        edge = box(*bounds).segmentize(max(bounds[2] - bounds[0], bounds[3] - bounds[1]) / 16).exterior
+        # Point by point: of a whole polygon GDAL cuts some at the antimeridian, and some not.
+        footprint = antimeridian.fix_polygon(Polygon(zip(*transform(crs, "EPSG:4326", *edge.xy), strict=True)))
         geometry, bbox = mapping(footprint), list(antimeridian.bbox(footprint))
         properties |= {"proj:code": crs.to_string(), "proj:transform": list(reader.transform)[:6]}
     place = sources.split(str(source))[0]

@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from seaicekit import __version__
+from seaicekit import __version__, sources
 from seaicekit.files import InputError
 
 DEMO = {"synthetic_count": 4, "synthetic_size": 1024, "test_fraction": 0.5}
@@ -84,7 +84,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise InputError("scenes: missing parameter; give --scenes FOLDER, or scenes: FOLDER in the YAML file")
     if not isinstance(scenes, str):
         raise InputError(f"scenes: must be the path of a folder, not {scenes!r}")
-    return _chain(out or Path("runs") / (Path(scenes.split("*")[0]).name or "mine"), given)
+    return _chain(out or Path("runs") / (Path(sources.split(scenes)[0].split("*")[0]).name or "mine"), given)
 
 
 def _read_yaml(path: str) -> dict:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from seaicekit import catalogues, engines, labels, launch, scenes, stac, tiles, training
 from seaicekit.files import InputError, read_json, write_json
+from seaicekit.remote import is_url
 from seaicekit.thresholds import Thresholds
 
 STAGES = ("01_scenes", "02_calibrate", "03_autolabel", "04_train", "05_map")
@@ -145,7 +146,7 @@ def run(out: str | os.PathLike, given: dict[str, object], progress: bool = True)
     validate(given)
     out = Path(out).expanduser().absolute()
     for name in ("scenes", "thresholds"):
-        if given.get(name):
+        if given.get(name) and not is_url(given[name]):
             path = Path(given[name]).expanduser().absolute()
             if out.resolve() in (path.resolve(), *path.resolve().parents):
                 raise InputError(
@@ -178,7 +179,7 @@ def run(out: str | os.PathLike, given: dict[str, object], progress: bool = True)
     manifest["figures"]["peak_memory_gb"] = round(memory["peak"] / 1e9, 3)
     manifest["figures"] |= read_json(out / "metrics.json")["figures"]
     catalogued = read_json(out / "scenes.json")
-    manifest["scenes"] = {item["id"]: item["assets"]["image"]["file:checksum"] for item in catalogued["features"]}
+    manifest["scenes"] = {item["id"]: item["assets"]["image"].get("file:checksum") for item in catalogued["features"]}
     manifest["quarantined"] = catalogued["seaicekit:quarantined"]
     manifest["thresholds"] = read_json(out / "thresholds.json")
     write_json(out / "run.json", manifest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,7 @@ import rasterio.windows
 
 from seaicekit import sources
 from seaicekit.files import InputError
-from seaicekit.remote import SECONDS, is_url, signed
+from seaicekit.remote import SECONDS, is_url, opened
 
 if TYPE_CHECKING:
     from seaicekit.sources import Source
@@ -28,6 +29,7 @@ MIN_NODATA_SHARE = 0.001
 MOST_PIXELS = 1 << 32
 CHUNK = 1024  # pixels a side, about, of what is read at once
 DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+OPENING = threading.Lock()
 DRIVERS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG")  # others, such as VRT, read what a file only points to
 GDAL = {
     # By default GDAL gives a truncated JPEG's rest as grey and a truncated PNG's as whatever was in memory.
@@ -126,7 +128,8 @@ class SceneReader:
     def __init__(self, source: Source, files: list[rasterio.DatasetReader], layer: rasterio.DatasetReader | None):
         self.source, self.path, self._files, self._layer = source, str(source), files, layer
         first = files[0]
-        self.shape, self.crs, self.transform, self.dtype = first.shape, first.crs, first.transform, first.dtypes[0]
+        self.shape, self.crs, self.transform = first.shape, first.crs, first.transform
+        self.dtype = np.dtype(first.dtypes[0])
         if first.width * first.height > MOST_PIXELS:
             raise InputError(f"{self.path}: claims {first.height} x {first.width} pixels; cut it into smaller scenes")
         for file in files[1:]:
@@ -201,8 +204,7 @@ class SceneReader:
         for band, (offset, quantification) in enumerate(self._scaling):
             white = self.source.white or 1.0
             if numbers.dtype == np.uint16:  # looking up is much faster than computing
-                table = sources.to_8bit(np.arange(65536), offset, quantification, white)
-                np.take(table, numbers[band], out=out[band])
+                out[band] = sources.to_8bit(np.arange(65536), offset, quantification, white)[numbers[band]]
             else:
                 out[band] = sources.to_8bit(numbers[band], offset, quantification, white)
         return out
@@ -306,28 +308,24 @@ def reading(path: str | os.PathLike | Source) -> Iterator[SceneReader]:
         Not an image, damaged, out of reach, absurdly large, or bands that are missing or do not fit together.
     """
     source = sources.resolve(path)
-    with rasterio.Env(**GDAL), warnings.catch_warnings(), ExitStack() as stack:
-        # A picture without a CRS is no reason to warn.
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        opened = {}
+    with rasterio.Env(**GDAL), ExitStack() as stack:
+        files = {}
         for name in dict.fromkeys([*(file for file, _ in source.bands), *([source.scl] if source.scl else [])]):
-            opened[name] = stack.enter_context(_open(name))
-        yield SceneReader(source, [opened[file] for file, _ in source.bands], opened.get(source.scl))
+            files[name] = stack.enter_context(_open(name))
+        yield SceneReader(source, [files[file] for file, _ in source.bands], files.get(source.scl))
 
 
 def _open(name: str) -> rasterio.DatasetReader:
-    if is_url(name):
-        # A server's folder cannot be listed, and trying to takes long.
-        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), _naming(name):
-            file = rasterio.open(signed(name))
-    elif name.startswith("/vsizip/"):
-        with _naming(name):
-            file = rasterio.open(name)
-    elif not Path(name).is_file():
-        raise InputError(f"{name}: no such file; check the path")
-    else:
-        with _naming(name):
-            file = rasterio.open(Path(name))  # as a path, no name is taken for a URL
+    # As a path no name is taken for a URL; a server's folder cannot be listed, and trying to takes long.
+    place, listing = opened(name), "EMPTY_DIR" if is_url(name) else "FALSE"
+    if not is_url(name) and not name.startswith("/vsizip/"):
+        place = Path(name)
+        if not place.is_file():
+            raise InputError(f"{name}: no such file; check the path")
+    # A picture without a CRS is no reason to warn. Filters belong to the process, so threads take turns.
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN=listing), _naming(name), OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        file = rasterio.open(place)
     if file.driver not in DRIVERS:
         file.close()
         raise InputError(f"{name}: is a file of the kind {file.driver}; give one of {', '.join(DRIVERS)}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import string
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from seaicekit.files import InputError, sha256
 
@@ -35,14 +36,24 @@ def is_url(path: str | os.PathLike) -> bool:
     return scheme is not None
 
 
-def signed(path: str) -> str:
-    """Return what to open for ``path``: Microsoft's blobs need a token, which is got here and never stored."""
-    if is_url(path) and (urlsplit(path).hostname or "").endswith(".blob.core.windows.net"):
+def opened(path: str) -> str:
+    """Return what to open for ``path``: of a URL its encoded form, with a token where one is needed.
+
+    Microsoft's blobs need one; it is got here, at opening, and never stored.
+
+    Raises
+    ------
+    InputError
+        The server of the tokens is out of reach.
+    """
+    if not is_url(path) or not path.lower().startswith("http"):
+        return path
+    if (urlsplit(path).hostname or "").endswith(".blob.core.windows.net"):
         import planetary_computer
 
         with naming(path):
-            return planetary_computer.sign(path)
-    return path
+            path = planetary_computer.sign(path)
+    return quote(path, safe=string.punctuation)
 
 
 def read(path: str) -> bytes:
@@ -53,7 +64,7 @@ def read(path: str) -> bytes:
     InputError
         Missing, or out of reach.
     """
-    with naming(path), _filesystem(path).open(signed(path), "rb") as file:
+    with naming(path), _filesystem(path).open(opened(path), "rb") as file:
         return file.read(MOST)
 
 
@@ -68,9 +79,9 @@ def digest(path: str) -> str:
     with naming(path):
         if not is_url(path):
             return sha256(path)
-        info = _filesystem(path).info(signed(path))
+        info = _filesystem(path).info(opened(path))
     dates = [str(info[key]) for key in ("Last-Modified", "LastModified", "updated", "mtime") if info.get(key)]
-    tag = info.get("ETag") or " ".join([str(info.get("size")), *dates])
+    tag = info.get("ETag") or info.get("etag") or " ".join([str(info.get("size")), *dates])
     return hashlib.sha256(tag.encode()).hexdigest()
 
 

@@ -105,7 +105,8 @@ def _window(block_info: dict) -> Window:
 def _saturation(reader: SceneReader) -> str:
     step = max(1, -(-max(reader.shape) // PREVIEW))
     bands = reader.pixels(out_shape=tuple(-(-length // step) for length in reader.shape))
-    share = (bands == 255).all(axis=0).sum() / max(1, (bands > 0).any(axis=0).sum())
+    brightest = bands.max(axis=0)  # as the cuts see it
+    share = np.count_nonzero(brightest == 255) / max(1, np.count_nonzero(brightest))
     return (
         f"{reader.path}: {100 * share:.0f} % of this true-colour image's valid pixels are white (255), where the ice "
         "classes cannot be told apart; open the product's bands instead (the SAFE folder without bands=TCI)"

@@ -24,7 +24,7 @@ import os
 import posixpath
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
@@ -78,6 +78,8 @@ class Source:
 
     def __str__(self) -> str:
         return self.text
+
+    __fspath__ = __str__  # so that it may stand wherever a path may
 
     @property
     def true_colour(self) -> bool:
@@ -143,7 +145,7 @@ def split(text: str | os.PathLike) -> tuple[str, dict[str, str]]:
     pairs = [part.partition("=")[::2] for part in fragment.split("&")]
     known = [key for key, _ in pairs if key in KEYS]
     # File names may hold '#': only known keys are options, and what is there as a file is a file.
-    if not mark or not known or (not is_url(text) and Path(text).exists()):
+    if not mark or not known or (not is_url(text) and os.path.exists(text)):
         return text, {}
     for key, _ in pairs:
         if key not in KEYS:
@@ -366,6 +368,6 @@ def _read_item(path: str) -> pystac.Item:
     content = read(path)
     try:
         return pystac.Item.from_dict(json.loads(content), href=path)
-    except (ValueError, KeyError, TypeError, AttributeError, pystac.STACError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, pystac.STACError, pystac.STACTypeError) as error:
         cause = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: no STAC item ({cause}); give an item's JSON file, or an image") from error

@@ -1,12 +1,18 @@
 """What several test files need: real imagery where it is, a small labelled set, one whole demo."""
 
+import functools
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import rasterio
 
 import seaicekit as sik
 
@@ -57,3 +63,57 @@ def demo(tmp_path_factory):
     done = command("demo", "--out", folder)
     assert done.returncode == 0, done.stderr
     return folder, json.loads((folder / "run.json").read_text()), done
+
+
+class Ranged(http.server.SimpleHTTPRequestHandler):
+    """Python's file server, with the range requests that reading a remote raster needs, and an ETag."""
+
+    def log_message(self, *_):
+        pass
+
+    def end_headers(self):
+        if os.path.isfile(self.translate_path(self.path)):
+            self.send_header("ETag", f'"{os.path.getsize(self.translate_path(self.path))}"')
+        super().end_headers()
+
+    def do_GET(self):
+        span, path = self.headers.get("Range"), self.translate_path(self.path)
+        if not span or not os.path.isfile(path):
+            return super().do_GET()
+        first, last = span.removeprefix("bytes=").split("-")
+        content = Path(path).read_bytes()
+        part = content[int(first) : int(last or len(content)) + 1]
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+
+@pytest.fixture
+def served(tmp_path):
+    """The URL of a real server that serves ``tmp_path``."""
+    handler = functools.partial(Ranged, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def write_tiff(path, bands, **profile):
+    """Write (bands, rows, columns) as a GeoTIFF at 10 m in UTM 58S, as `rasterio` alone does it."""
+    bands = np.asarray(bands)
+    grid = {"crs": "EPSG:32758", "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 1_600_000)}
+    shape = {"count": len(bands), "height": bands.shape[1], "width": bands.shape[2], "dtype": bands.dtype}
+    with rasterio.open(path, "w", driver="GTiff", **(grid | shape | profile)) as target:
+        target.write(bands)
+    return path
+
+
+def picture(path, rows=40, cols=60, channels=3, seed=0):
+    """Write a noisy image by OpenCV and return its pixels as they were given."""
+    pixels = np.random.default_rng(seed).integers(1, 256, (rows, cols, channels)).astype(np.uint8)
+    if path.suffix == ".jpg":  # decoders may blow up a JPEG's coarse colours each in its own way
+        pixels[:] = pixels[..., :1]
+    cv2.imwrite(str(path), pixels)
+    return pixels

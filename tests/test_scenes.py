@@ -1,24 +1,18 @@
-import json
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import pytest
 import rasterio
+from conftest import picture, write_tiff
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 import seaicekit as sik
-from seaicekit import catalogues, scenes
-
-
-def picture(path, rows=40, cols=60, channels=3, seed=0):
-    pixels = np.random.default_rng(seed).integers(1, 256, (rows, cols, channels)).astype(np.uint8)
-    if path.suffix == ".jpg":  # decoders may blow up a JPEG's coarse colours each in its own way
-        pixels[:] = pixels[..., :1]
-    cv2.imwrite(str(path), pixels)
-    return pixels
+from seaicekit import readers, scenes, sources
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.jpg"])
@@ -103,90 +97,216 @@ def test_blocks_cover_each_pixel_once_and_halos_stay_inside(rows, cols, block, h
     assert (seen == 1).all()
 
 
-def bad_files(folder):
-    picture(folder / "cut.png", 200, 200)
-    (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:2000])
-    picture(folder / "cut.jpg", 200, 200)
-    (folder / "cut.jpg").write_bytes((folder / "cut.jpg").read_bytes()[:2000])
-    (folder / "text.png").write_text("not a picture")
-    (folder / "empty.tif").write_bytes(b"")
-    profile = {"driver": "GTiff", "height": 20, "width": 20}
-    for name, count, dtype in (("two.tif", 2, "uint8"), ("deep.tif", 3, "uint16")):
-        with rasterio.open(folder / name, "w", count=count, dtype=dtype, **profile) as target:
-            target.write(np.ones((count, 20, 20), dtype))
-    with rasterio.open(folder / "void.tif", "w", count=3, dtype="uint8", nodata=0, **profile) as target:
-        target.write(np.zeros((3, 20, 20), "uint8"))
-    return ["cut.jpg", "cut.png", "deep.tif", "empty.tif", "text.png", "two.tif", "void.tif"]
-
-
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_bad_files_are_named_and_set_aside(tmp_path):
-    names = bad_files(tmp_path)
-    for name in names:
-        with pytest.raises(sik.InputError, match=name) as error:
-            catalogues.check(tmp_path / name)
-        assert "\n" not in str(error.value)
-    with pytest.raises(sik.InputError, match=r"cut\.jpg.*6 more files"):
-        sik.catalogue(tmp_path)
-    picture(tmp_path / "good_20191105.png")
-    items, quarantined = sik.catalogue(tmp_path)
-    assert [item.id for item in items] == ["good_20191105"]
-    assert [row["path"].rsplit("/", 1)[1] for row in quarantined] == names
-    assert all(row["reason"] for row in quarantined)
-
-
-def test_catalogue_is_stac(tmp_path, real):
-    items, _ = sik.catalogue(f"{real}/modis_dev/**/*truecolor*")
-    catalogues.save_catalogue(tmp_path / "scenes.json", items, [{"path": "x", "reason": "y"}])
-    saved = json.loads((tmp_path / "scenes.json").read_text())
-    assert saved["type"] == "FeatureCollection" and len({item["id"] for item in saved["features"]}) == len(items)
-    for item in items:
-        assert 55 < item.bbox[1] < item.bbox[3] < 90 and item.datetime.year in range(2005, 2026)
-    table = catalogues.load_catalogue(tmp_path / "scenes.json")
-    assert len(table) == len(items) and table.truth.isna().all()
-
-
-def test_scenes_across_the_antimeridian(tmp_path):
-    transform = rasterio.Affine(50, 0, -25_000, 0, -50, -1_150_000)
-    profile = {"driver": "GTiff", "height": 60, "width": 1000, "count": 3, "dtype": "uint8", "crs": "EPSG:3976"}
-    with rasterio.open(tmp_path / "a.tif", "w", transform=transform, **profile) as target:
-        target.write(np.full((3, 60, 1000), 99, np.uint8))
-    west, south, east, north = next(iter(sik.catalogue(tmp_path)[0])).bbox
-    assert 178 < west < 180 and -180 < east < -178 and -80 < south < north < -70
-
-
 def test_palettes_are_refused(tmp_path, small):
     with pytest.raises(sik.InputError, match="palette"):
         sik.open_scene(small[1].labels[0])
 
 
-def test_brackets_in_names_and_earlier_runs(tmp_path):
-    folder = tmp_path / "my [2019] scenes"
-    (folder / "runs" / "old" / "maps").mkdir(parents=True)
-    (folder / "runs" / "old" / catalogues.RUN_MARK).touch()
-    for name in ("a[1].png", "runs/old/maps/b.tif"):
-        (folder / name).touch()
-    assert (
-        [path.name for path in catalogues.find(folder)]
-        == ["a[1].png"]
-        == [p.name for p in catalogues.find(folder / "a[1].png")]
+def same_by_windows(text, size):
+    with scenes.reading(text) as reader:
+        bands, nodata = reader.read()
+        layer = reader.scl()
+        for window in scenes.blocks(reader.shape, size):
+            part = reader.read(window)
+            np.testing.assert_array_equal(part[0], bands[(slice(None), *window.slices)])
+            np.testing.assert_array_equal(part[1], nodata[window.slices])
+            if layer is not None:
+                np.testing.assert_array_equal(reader.scl(window), layer[window.slices])
+    scene = sik.open_scene(text)
+    np.testing.assert_array_equal(scene, bands)
+    np.testing.assert_array_equal(scene.coords["nodata"], nodata)
+    return bands, nodata
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 40), st.integers(1, 40), st.integers(1, 20), st.sampled_from(readers.DTYPES), st.integers(0, 99),
+    st.sampled_from([None, 0]), st.booleans(),
+)  # fmt: skip
+def test_windows_give_what_the_whole_gives(tmp_path_factory, rows, cols, size, dtype, seed, nodata, grey):
+    rng = np.random.default_rng(seed)
+    bands = rng.random((1 if grey else 3, rows, cols)) * rng.choice([0, 1, 1], (rows, cols))
+    dtype = np.dtype(dtype)
+    numbers = (bands * (255 if dtype == np.uint8 else 12000 if dtype.kind in "iu" else 1)).astype(dtype)
+    if dtype.kind == "f":
+        numbers[:, rng.random((rows, cols)) < 0.1] = np.nan
+    path = write_tiff(tmp_path_factory.mktemp("any") / "a.tif", numbers, nodata=nodata)
+    got, mask = same_by_windows(path, max(size, max(rows, cols) // 6))
+    numbers = np.broadcast_to(numbers, (3, rows, cols))
+    scale = 1 if dtype == np.uint8 else 255 / 10000 if dtype.kind in "iu" else 255
+    np.testing.assert_allclose(got, np.nan_to_num(np.clip(numbers.astype(float) * scale, 0, 255)), atol=0.5001)
+    expected = (numbers == 0).all(axis=0) if nodata == 0 else by_scipy(got)
+    np.testing.assert_array_equal(mask, expected | np.isnan(numbers).any(axis=0))
+
+
+def test_real_bands_from_several_files(real):
+    folder = real / "l8_greenland"
+    files = [folder / f"LC80030172015001LGN00_B{number}.tiff" for number in (4, 3, 2)]
+    text = sources.join(files[0], {"green": files[1].name, "blue": files[2].name, "white": "2"})
+    bands, nodata = same_by_windows(text, 500)
+    numbers = np.stack([cv2.imread(str(file), cv2.IMREAD_UNCHANGED) for file in files]).astype(float)
+    np.testing.assert_array_equal(bands, np.round(np.clip(numbers / 20000, 0, 1) * 255))
+    np.testing.assert_array_equal(nodata, by_scipy(bands))
+    folder = real / "s2_greenland_22WEV"
+    blue = "S2_22WEV_20190723_B02_blue.tif"
+    text = f"{folder}/S2_22WEV_20190723_B04_red.tif#green={blue}&blue={blue}"
+    bands, nodata = same_by_windows(text, 700)
+    for band, name in ((0, "B04_red"), (1, "B02_blue"), (2, "B02_blue")):
+        numbers = cv2.imread(f"{folder}/S2_22WEV_20190723_{name}.tif", cv2.IMREAD_UNCHANGED).astype(float)
+        np.testing.assert_array_equal(bands[band], np.round(np.clip(numbers / 10000, 0, 1) * 255))
+
+
+def test_chosen_bands_scales_of_the_file_and_no_data_before_scaling(tmp_path):
+    numbers = np.random.default_rng(1).integers(1, 6000, (5, 30, 20)).astype(np.int16)
+    numbers[:, :, :4] = -999
+    numbers[3, 9, 9] = -999  # one band alone is data
+    path = write_tiff(tmp_path / "five.tif", numbers, nodata=-999)
+    with pytest.raises(sik.InputError, match=r"five\.tif: has 5 bands.*#bands="):
+        sik.open_scene(path)
+    with pytest.raises(sik.InputError, match="no band 6"):
+        sik.open_scene(f"{path}#bands=4,6,2")
+    bands, nodata = same_by_windows(f"{path}#bands=4,3,2", 9)
+    np.testing.assert_array_equal(bands, np.round(np.clip(numbers[[3, 2, 1]] / 10000, 0, 1) * 255))
+    np.testing.assert_array_equal(nodata, (numbers == -999).all(axis=0))
+    with rasterio.open(path, "r+") as target:
+        target.scales, target.offsets = (0.0002,) * 5, (-0.1,) * 5
+    bands, _ = same_by_windows(f"{path}#bands=4,3,2", 9)
+    np.testing.assert_array_equal(bands, np.round(np.clip(numbers[[3, 2, 1]] / 5000 - 0.1, 0, 1) * 255))
+    bands, nodata = same_by_windows(f"{path}#bands=1,1,1&quantification=1000&offset=0&nodata=5000", 9)
+    np.testing.assert_array_equal(bands[1], np.round(np.clip(numbers[0] / 1000, 0, 1) * 255))
+    np.testing.assert_array_equal(nodata, numbers[0] == 5000)
+
+
+def test_scenes_that_do_not_fit_together(tmp_path):
+    one = write_tiff(tmp_path / "one.tif", np.full((1, 9, 9), 9, np.uint16))
+    for name, bands, profile, told in (
+        ("size", np.ones((1, 9, 8), np.uint16), {}, "not on the grid"),
+        (
+            "place",
+            np.ones((1, 9, 9), np.uint16),
+            {"transform": rasterio.Affine(10, 0, 0, 0, -10, 0)},
+            "not on the grid",
+        ),
+        ("type", np.ones((1, 9, 9), np.uint8), {}, "one type"),
+    ):
+        write_tiff(tmp_path / f"{name}.tif", bands, **profile)
+        with pytest.raises(sik.InputError, match=rf"{name}\.tif.*{told}|one\.tif.*{told}"):
+            sik.open_scene(f"{one}#green=one.tif&blue={name}.tif")
+    with pytest.raises(sik.InputError, match=r"none\.tif: no such file"):
+        sik.open_scene(f"{one}#green=one.tif&blue=none.tif")
+    with pytest.raises(sik.InputError, match="taken as they are"):
+        sik.open_scene(f"{write_tiff(tmp_path / 'byte.tif', np.ones((3, 9, 9), np.uint8))}#white=0.9")
+    with pytest.raises(sik.InputError, match="complex64"):
+        sik.open_scene(write_tiff(tmp_path / "c.tif", np.ones((3, 9, 9), np.complex64)))
+    (tmp_path / "v.tif").write_text(
+        '<VRTDataset rasterXSize="9" rasterYSize="9"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>'
+        f"<SourceFilename>{tmp_path}/byte.tif</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
     )
-    assert [path.name for path in catalogues.find(folder / "runs" / "old")] == ["b.tif"]
+    with pytest.raises(sik.InputError, match=r"v\.tif: is a file of the kind VRT"):
+        sik.open_scene(tmp_path / "v.tif")
 
 
-def test_names_are_unique_and_plain():
-    paths = [scenes.Path(p) for p in ("a/x.png", "b/x.tif", "b/x.png", "c/y.png", "b_x.png")]
-    named = scenes.names(paths)
-    assert list(named.values()) == paths and list(named)[3] == "y" and len(set(named)) == 5
+def test_the_classification_layer_lies_on_the_scenes_grid(tmp_path):
+    codes = np.random.default_rng(2).integers(0, 12, (20, 30)).astype(np.uint8)
+    coarse = rasterio.Affine(20, 0, 499_990, 0, -20, 1_600_010)  # shifted by one fine pixel
+    write_tiff(tmp_path / "SCL.tif", codes[None], transform=coarse)
+    path = write_tiff(tmp_path / "a.tif", np.full((3, 45, 50), 9, np.uint8))
+    text = f"{path}#scl=SCL.tif"
+    same_by_windows(text, 17)
+    expected = np.zeros((45, 50), np.uint8)
+    fine = np.repeat(np.repeat(codes, 2, axis=0), 2, axis=1)[1:, 1:]
+    expected[: fine.shape[0]] = fine[:45, :50]
+    with scenes.reading(text) as reader:
+        np.testing.assert_array_equal(reader.scl(), expected)
+        assert (reader.scl(scenes.Window(41, 3, 4, 5)) == 0).all()  # beyond the layer
+    with scenes.reading(path) as reader:
+        assert reader.scl() is None
 
 
-def test_find(tmp_path):
-    with pytest.raises(sik.InputError, match="no scenes"):
-        catalogues.find(tmp_path)
-    with pytest.raises(sik.InputError, match="nowhere"):
-        catalogues.find(tmp_path / "nowhere")
-    (tmp_path / "deep er/ö").mkdir(parents=True)
-    for name in ("deep er/ö/a.PNG", "b.tiff", ".hidden.png", "notes.txt"):
-        (tmp_path / name).touch()
-    assert [p.name for p in catalogues.find(tmp_path)] == ["b.tiff", "a.PNG"]
-    assert [p.name for p in catalogues.find(tmp_path / "**" / "*.PNG")] == ["a.PNG"]
+def test_nothing_is_read_before_it_is_asked_for(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", np.full((3, 3000, 2500), 70, np.uint8), tiled=True, compress="deflate",
+                      blockxsize=256, blockysize=256)  # fmt: skip
+    with rasterio.open(path) as source:
+        offset = int(
+            source.tags(1, ns="TIFF").get("BLOCK_OFFSET_8_8", 0) or source.get_tag_item("BLOCK_OFFSET_8_8", "TIFF", 1)
+        )
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(b"\xff" * 200)
+    scene = sik.open_scene(path)
+    assert scene.chunks[1:] == ((1024, 1024, 952), (1024, 1024, 452)) == scene.coords["nodata"].chunks
+    assert (scene[:, :1024, :1024] == 70).all()
+    with pytest.raises(sik.InputError, match=r"a\.tif: cannot be read"):
+        scene.load()
+    with scenes.reading(path) as reader:
+        reader.pixels(scenes.Window(0, 0, 100, 100))
+        with pytest.raises(sik.InputError, match=r"a\.tif: cannot be read"):
+            reader.pixels(scenes.Window(2100, 2100, 10, 10))
+
+
+def test_a_true_colour_image_warns_of_what_it_has_lost(real, tmp_path):
+    folder = next((real / "s2_safe").glob("S2B*N0212*"))
+    image = next(folder.glob("GRANULE/*/IMG_DATA/R10m/*TCI*"))
+    with rasterio.open(image) as source:
+        brightest = source.read().max(axis=0)
+    share = f"{100 * (brightest == 255).sum() / (brightest > 0).sum():.0f} %"
+    assert share == "97 %"
+    for text in (f"{folder}#bands=TCI", image):
+        with pytest.warns(UserWarning, match=share) as told:
+            scene = sik.open_scene(text)
+        assert [str(each.filename) for each in told if each.category is UserWarning] == [__file__]
+        np.testing.assert_array_equal(scene.values.max(axis=0), brightest)
+    big = np.full((3, 1200, 900), 100, np.uint8)
+    big[:, :600] = 255
+    with pytest.warns(UserWarning, match=r"T_TCI_10m\.tif: 50 %"):
+        sik.open_scene(write_tiff(tmp_path / "T_TCI_10m.tif", big))
+
+
+def test_absurd_sizes_and_tiny_scenes(tmp_path):
+    profile = {"driver": "GTiff", "height": 10**6, "width": 10**6, "count": 3, "dtype": "uint8", "tiled": True}
+    profile |= {"blockxsize": 8192, "blockysize": 8192, "sparse_ok": True, "bigtiff": "yes", "crs": "EPSG:32758"}
+    with rasterio.open(tmp_path / "huge.tif", "w", transform=rasterio.Affine(10, 0, 0, 0, -10, 0), **profile):
+        pass
+    with pytest.raises(sik.InputError, match=r"huge\.tif: claims 1000000 x 1000000"):
+        sik.open_scene(tmp_path / "huge.tif")
+    for rows, cols in ((1, 1), (7, 3)):
+        pixels = np.arange(rows * cols * 3).reshape(3, rows, cols).astype(np.uint8) + 1
+        np.testing.assert_array_equal(sik.open_scene(write_tiff(tmp_path / "tiny.tif", pixels)), pixels)
+
+
+def test_the_border_of_a_large_scene_needs_little_memory(tmp_path):
+    size = 10980
+    profile = {"driver": "GTiff", "height": size, "width": size, "count": 3, "dtype": "uint8", "tiled": True}
+    profile |= {"compress": "deflate", "sparse_ok": True, "transform": rasterio.Affine(10, 0, 0, 0, -10, 0)}
+    with rasterio.open(tmp_path / "large.tif", "w", crs="EPSG:32758", **profile) as target:
+        land = np.full((3, 4000, 5000), 90, np.uint8)
+        land[:, 1000:1100, 1000:1100] = 0  # water inside
+        target.write(land, window=rasterio.windows.Window(3000, 2000, 5000, 4000))
+    code = (
+        "import resource, sys; from seaicekit import readers, sources\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "mask = readers.border_of(sources.resolve(sys.argv[1]))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, (~mask).sum())"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "large.tif"], capture_output=True, text=True)
+    grown, valid = map(int, done.stdout.split())
+    assert valid == 4000 * 5000 and grown < 400_000  # KiB
+
+
+def test_a_border_may_be_set_beforehand(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", np.full((3, 9, 9), 5, np.uint8))
+    with scenes.reading(path) as reader:
+        reader.border = np.eye(9, dtype=bool)
+        np.testing.assert_array_equal(reader.read(scenes.Window(2, 3, 4, 5))[1], np.eye(9, dtype=bool)[2:6, 3:8])
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jp2", "jpg"])
+def test_files_cut_at_any_place_are_named(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    picture(path, 300, 200)
+    content = path.read_bytes()
+    for share in (0, 0.01, 0.1, 0.5, 0.9):
+        path.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(sik.InputError, match=rf"a\.{suffix}") as error:
+            sik.open_scene(path).load()
+        assert "\n" not in str(error.value)
