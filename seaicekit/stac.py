@@ -18,7 +18,7 @@ import rasterio.shutil
 
 from seaicekit import polar
 from seaicekit.files import InputError, replacing
-from seaicekit.remote import signed
+from seaicekit.remote import opened
 from seaicekit.sources import Source, to_8bit
 
 if TYPE_CHECKING:
@@ -300,10 +300,13 @@ def _read(item: pystac.Item, grid: GeoBox, white: float) -> tuple[np.ndarray, np
     odc.stac.configure_rio(cloud_defaults=True)
     logging.getLogger("odc.loader._rio").setLevel(logging.CRITICAL)  # it would write addresses with their tokens
     try:
-        loaded = odc.stac.load(
-            [item], names, geobox=grid, resampling="average", chunks={"x": CHUNK, "y": CHUNK},
-            stac_cfg={"*": {"assets": {"*": {"nodata": NODATA}}}}, patch_url=signed,
-        ).compute()  # fmt: skip
+        with warnings.catch_warnings():
+            # What is warped are arrays, and they have their grids beside them.
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            loaded = odc.stac.load(
+                [item], names, geobox=grid, resampling="average", chunks={"x": CHUNK, "y": CHUNK},
+                stac_cfg={"*": {"assets": {"*": {"nodata": NODATA}}}}, patch_url=opened,
+            ).compute()  # fmt: skip
     except (rasterio.errors.RasterioError, OSError) as error:
         raise InputError(f"{item.id}: cannot be read ({_root(error)}); try again later or leave it out") from error
     bands = np.stack([loaded[name].values[0] for name in names])

@@ -113,7 +113,7 @@ def test_footprints_across_180_are_whole_and_coloured_by_day():
     assert len(shapes) == 4 and west == pytest.approx(-east, rel=1e-2) and 25e3 < east < 35e3 and north < -1e6
     colours = [colour for _, colour in shapes]
     assert colours[0] != colours[1] == colours[2] and colours[3] == "#595959"
-    assert {"1", "2", "5", "6", "180°", "75° S", "Not on this map: s5, s6"} <= set(texts)
+    assert {"1", "2", "5", "6", "180°", "74° S", "Not on this map: s5, s6"} <= set(texts)
 
 
 def test_footprints_around_the_pole_have_a_whole_net():

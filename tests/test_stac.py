@@ -1,6 +1,7 @@
 """Search and fetch, against a STAC API that runs here."""
 
 import datetime as dt
+import functools
 import http.server
 import json
 import math
@@ -18,6 +19,7 @@ import rasterio
 import rasterio.warp
 import requests
 import shapely
+from conftest import Ranged
 from rasterio.vrt import WarpedVRT
 
 import seaicekit as sik
@@ -360,16 +362,9 @@ def test_fetch_names_what_it_cannot_read(real_items, tmp_path):
 
 @pytest.fixture
 def files_server(real):
-    """The address at which the real files are served."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments):
-            super().__init__(*arguments, directory=str(real))
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+    """The address at which the real files are served, in ranges as from an archive."""
+    handler = functools.partial(Ranged, directory=str(real))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
         running.shutdown()
