@@ -9,8 +9,8 @@ from seaicekit.autolabel import load_table as load_labels
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submodules=["catalogues", "classes", "clouds", "engines", "evaluation", "labels", "launch", "mapping", "maps",
-                "pipeline", "rasters", "report", "scenes", "sources", "synthetic", "thresholds", "tiles", "training",
-                "unet", "widgets"],
+                "pipeline", "polar", "rasters", "report", "scenes", "sources", "stac", "synthetic", "thresholds",
+                "tiles", "training", "unet", "widgets"],
     submod_attrs={
         "catalogues": ["catalogue"],
         "evaluation": ["evaluate"],
@@ -19,6 +19,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "launch": ["train"],
         "mapping": ["predict"],
         "scenes": ["open_scene"],
+        "stac": ["search"],
         "thresholds": ["Thresholds"],
         "widgets": ["ThresholdTuner"],
     },
@@ -27,5 +28,5 @@ __getattr__, __dir__, _ = lazy_loader.attach(
 __version__ = "0.1.0"
 __all__ = [
     "InputError", "ThresholdTuner", "Thresholds", "autolabel", "catalogue", "evaluate", "label", "load_labels",
-    "open_scene", "predict", "train",
+    "open_scene", "predict", "search", "train",
 ]  # fmt: skip

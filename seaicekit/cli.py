@@ -80,6 +80,8 @@ def _run(arguments: argparse.Namespace) -> int:
         raise InputError(f"out: must be the path of a folder, not {named!r}")
     out = arguments.out or named
     scenes = given.get("scenes")
+    if not scenes and given.get("search"):
+        return _chain(out or Path("runs") / "search", given)
     if not scenes:
         raise InputError("scenes: missing parameter; give --scenes FOLDER, or scenes: FOLDER in the YAML file")
     if not isinstance(scenes, str):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio.warp
 
-from seaicekit import labels, rasters, scenes
+from seaicekit import labels, polar, rasters, scenes
 from seaicekit.classes import LEGEND, NODATA
 from seaicekit.files import InputError, replacing
 from seaicekit.thresholds import Thresholds, brightness
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import leafmap.leafmap
     import matplotlib.figure
     import pandas as pd
+    import pystac
+    import shapely
 
     from seaicekit.rasters import Raster
     from seaicekit.scenes import Paths
@@ -66,6 +69,84 @@ def gallery(paths: Paths) -> matplotlib.figure.Figure:
         axis.imshow(_thinned(rgb(path)), interpolation="antialiased")
         axis.set_title(_short(name), fontsize=9)
     return figure
+
+
+def footprints(items: Iterable[pystac.Item | dict], crs: str | None = None) -> matplotlib.figure.Figure:
+    """Draw where scenes lie, on a polar map, each with its number in the order given and coloured by its date.
+
+    Parameters
+    ----------
+    items : iterable of pystac.Item or of GeoJSON features (dict)
+        As from `seaicekit.catalogue` or `seaicekit.search`. Those that are not on the map are named below it.
+    crs : str, optional
+        A polar stereographic projection; by default EPSG:3413 or EPSG:3031, by where most of the scenes are.
+
+    Raises
+    ------
+    InputError
+        No item has a place.
+    """
+    import pandas as pd
+    import shapely
+    from matplotlib import colormaps, colors, patheffects
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+
+    features = [item if isinstance(item, dict) else item.to_dict(transform_hrefs=False) for item in items]
+    latitudes = [shapely.geometry.shape(f["geometry"]).centroid.y if f["geometry"] else np.nan for f in features]
+    if np.isnan(latitudes).all():
+        raise InputError("footprints: no scene has a place on a map; see them with seaicekit.maps.gallery")
+    crs = crs or polar.crs_of(np.nanmedian(latitudes))
+    north = polar.is_north(crs)
+    shapes = {
+        number: polar.outline(features[number]["geometry"], crs)
+        for number, latitude in enumerate(latitudes)
+        if (latitude >= 0 if north else latitude < 0)
+    }
+    dates = pd.to_datetime([features[number]["properties"].get("datetime") for number in shapes], utc=True)
+    days = [None if pd.isna(taken) else taken.toordinal() for taken in dates]
+    known = [day for day in days if day] or [0]
+    palette = colors.ListedColormap(colormaps["viridis"](np.linspace(0, 0.9, 256)))  # its yellow is too light a line
+    paint = ScalarMappable(colors.Normalize(min(known), max(known)), palette)
+
+    figure = Figure(figsize=(8, 6.2), layout="constrained")
+    axis, side = figure.subplots(1, 2, width_ratios=[4, 1])
+    side.set_axis_off()
+    frame = polar.frame(shapely.union_all(list(shapes.values())).bounds)
+    polar.draw(axis, crs, frame)
+    polar.locate(side.inset_axes([0, 0.7, 1, 0.3]), crs, frame)
+    for day, shape in zip(days, shapes.values(), strict=True):
+        colour = paint.to_rgba(day) if day else (0.35, 0.35, 0.35, 1)
+        polar.patch(axis, shape, facecolor=(*colour[:3], 0.15), edgecolor=colour, linewidth=1.4, zorder=5)
+    halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+    size = frame[2] - frame[0]
+    for (x, y, width), numbers in _gathered(shapes, size / 28).items():
+        text = ", ".join(map(str, numbers)) if len(numbers) < 4 else f"{numbers[0]} … {numbers[-1]}"
+        up = 9 if width < size / 20 else 0  # above what it would hide
+        axis.annotate(text, (x, y), (0, up), textcoords="offset points", ha="center", va="center", fontsize=9,
+                      weight="bold", path_effects=halo, zorder=6)  # fmt: skip
+    if min(known) < max(known):
+        bar = figure.colorbar(paint, cax=side.inset_axes([0.1, 0.05, 0.12, 0.5]))
+        ticks = np.unique(np.linspace(min(known), max(known), 5).astype(int))
+        bar.set_ticks(ticks, labels=[f"{date.fromordinal(tick)}" for tick in ticks], fontsize=8.5)
+        bar.outline.set_visible(False)
+    elif max(known):
+        side.text(0.5, 0.6, f"{date.fromordinal(max(known))}", ha="center", fontsize=9)
+    missing = [_short(str(feature.get("id"))) for number, feature in enumerate(features) if number not in shapes]
+    if missing:
+        more = f" and {len(missing) - 3} more" if missing[3:] else ""
+        figure.supxlabel(f"Not on this map: {', '.join(missing[:3])}{more}", fontsize=9, color="0.35")
+    return figure
+
+
+def _gathered(shapes: dict[int, shapely.Geometry], near: float) -> dict[tuple[float, float, float], list[int]]:
+    """Put the numbers, from 1, of shapes too near one another for texts at one place: x, y and its width."""
+    places: dict[tuple[float, float, float], list[int]] = {}
+    for number, shape in shapes.items():
+        x, y, width = shape.centroid.x, shape.centroid.y, shape.area**0.5
+        place = next((at for at in places if abs(at[0] - x) < 1.5 * near and abs(at[1] - y) < near), (x, y, width))
+        places.setdefault(place, []).append(number + 1)
+    return places
 
 
 def labelled(

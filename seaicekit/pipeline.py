@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from seaicekit import catalogues, engines, labels, launch, scenes, tiles, training
+from seaicekit import catalogues, engines, labels, launch, scenes, stac, tiles, training
 from seaicekit.files import InputError, read_json, write_json
 from seaicekit.remote import is_url
 from seaicekit.thresholds import Thresholds
@@ -85,7 +85,7 @@ def validate(given: dict[str, object]) -> None:
             wanted is bool
         )
         if defaults[name] is None:
-            fits = value is None or isinstance(value, str)
+            fits = value is None or isinstance(value, str) or (name == "search" and isinstance(value, list | tuple))
             wanted = str
         if not fits:
             raise InputError(f"{name}: must be of type {wanted.__name__}, not {value!r}")
@@ -106,6 +106,12 @@ def _check_values(values: dict[str, object]) -> None:
         raise InputError(f"test_fraction: must lie between 0 and 1, not {values['test_fraction']}")
     if values["launcher"] == "inprocess" and values["ranks"] > 1:
         raise InputError(f"ranks: must be 1 with the launcher inprocess, not {values['ranks']}")
+    if not 0 <= values["max_cloud"] <= 100:
+        raise InputError(f"max_cloud: must lie between 0 and 100, not {values['max_cloud']}")
+    if values["search"]:
+        stac.place(values["search"])
+        if values["scenes"]:
+            raise InputError("search: scenes are given, too; leave one of the two out")
     Thresholds(values["water_max"], values["thin_max"])
     settings = {name: values[name] for name in training.Settings.__dataclass_fields__ if name in values}
     training.Settings(tiles="", out_dir="", **settings)

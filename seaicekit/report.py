@@ -23,6 +23,7 @@ SCORES = {
 }
 RARE = 0.005  # a class below this share of the labels is worth a word
 PICTURES = {
+    "footprints.png": "Where the scenes lie",
     "scenes.png": "The scenes",
     "histogram.png": "Brightness and the cuts",
     "labels.png": "Automatic labels",

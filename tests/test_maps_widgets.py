@@ -1,6 +1,8 @@
 import cv2
 import numpy as np
 import pytest
+import shapely
+from matplotlib.colors import to_hex
 
 import seaicekit as sik
 from seaicekit import labels, maps
@@ -67,3 +69,61 @@ def test_a_scene_without_crs_has_no_place_on_a_map(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((20, 20, 3), 90, np.uint8))
     with pytest.raises(sik.InputError, match="no CRS"):
         maps.interactive({"scene": tmp_path / "a.png"})
+
+
+def feature(number, *boxes, day=None):
+    shape = shapely.MultiPolygon([shapely.box(*box) for box in boxes])
+    properties = {"datetime": day and f"2019-11-{day:02}T20:00:00Z"}
+    return {
+        "type": "Feature",
+        "id": f"s{number}",
+        "geometry": shapely.geometry.mapping(shape),
+        "properties": properties,
+    }
+
+
+def drawn(figure):
+    """Return the footprints in a figure, as (polygon in metres, colour), and all its texts."""
+    axis = figure.axes[0]
+    shapes = [
+        (shapely.Polygon(patch.get_path().vertices), to_hex(patch.get_edgecolor()))
+        for patch in axis.patches
+        if patch.get_zorder() == 5
+    ]
+    return shapes, [text.get_text() for text in [*axis.texts, *figure.texts]]
+
+
+def test_footprints_lie_where_the_scenes_are(small):
+    items, _ = sik.catalogue(small[0] / "scenes")
+    shapes, texts = drawn(maps.footprints(items))
+    for (shape, _), item in zip(shapes, items, strict=True):
+        scene = sik.open_scene(item.assets["image"].href)
+        assert shape.area == pytest.approx(scene.size / 3 * 50**2, rel=0.05)
+    assert any(text.endswith("° S") or text.endswith("° N") for text in texts)
+
+
+def test_footprints_across_180_are_whole_and_coloured_by_day():
+    halves = (179, -75, 180, -74), (-180, -75, -179, -74)
+    nowhere = feature(5) | {"geometry": None}
+    arctic = feature(6, (10, 80, 12, 81))
+    items = [feature(1, *halves, day=3), feature(2, (170, -75, 172, -74), day=20), nowhere, arctic]
+    items += [feature(3, (170, -77, 172, -76), day=20), feature(4, (-170, -77, -168, -76))]
+    shapes, texts = drawn(maps.footprints(items))
+    west, south, east, north = shapes[0][0].bounds
+    assert len(shapes) == 4 and west == pytest.approx(-east, rel=1e-2) and 25e3 < east < 35e3 and north < -1e6
+    colours = [colour for _, colour in shapes]
+    assert colours[0] != colours[1] == colours[2] and colours[3] == "#595959"
+    assert {"1", "2", "5", "6", "180°", "74° S", "Not on this map: s5, s6"} <= set(texts)
+
+
+def test_footprints_around_the_pole_have_a_whole_net():
+    items = [feature(n, (lon, 70, lon + 5, 72), day=n) for n, lon in enumerate((-170, -80, 10, 100), 1)]
+    _, texts = drawn(maps.footprints(items))
+    assert {"80° N", "90° E", "90° W", "0°", "180°"} <= set(texts)
+    lines = maps.footprints(items, crs="EPSG:3995").axes[0].lines
+    assert all(np.isfinite(line.get_xydata()).all() for line in lines)
+
+
+def test_footprints_of_nothing():
+    with pytest.raises(sik.InputError, match="no scene has a place"):
+        maps.footprints([feature(1) | {"geometry": None}])
