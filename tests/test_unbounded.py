@@ -263,7 +263,7 @@ CLUSTER_RUN = textwrap.dedent(
     with engines.spark_session(master) as spark:
         shipped = spark.sparkContext.parallelize(range(4), 4).map(
             lambda _: __import__("seaicekit").__file__).collect()
-        table = sik.autolabel(sik.catalogues.find(scenes), out, engine="spark", block=100, progress=False)
+        table = sik.autolabel(sik.catalogues.find(scenes), out, engine="spark", block=200, progress=False)
         print(json.dumps({"shipped": shipped, "rows": len(table), "pixels": int(table.filter(
             ["open_water", "thin_ice", "thick_ice", "nodata"]).sum().sum())}))
     """
@@ -371,8 +371,13 @@ def test_scenes_and_labels_in_object_storage(several, undisturbed, bucket, engin
     }
     assert names == set(undisturbed)  # no scratch left
     for name in names - {"labels.csv"}:
-        local, remote = rasterio.MemoryFile(undisturbed[name]), client.get_object(Bucket="ice", Key=f"out/{name}")
-        with local.open() as one, rasterio.MemoryFile(remote["Body"].read()).open() as other:
+        body = client.get_object(Bucket="ice", Key=f"out/{name}")["Body"].read()
+        with (
+            rasterio.MemoryFile(undisturbed[name]) as local,
+            rasterio.MemoryFile(body) as remote,
+            local.open() as one,
+            remote.open() as other,
+        ):
             np.testing.assert_array_equal(one.read(), other.read())
             assert other.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG" and one.crs == other.crs
     assert "none.tif" in done.stdout and done.stdout.strip().endswith("7")
