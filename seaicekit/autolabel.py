@@ -42,7 +42,7 @@ TEXTS, COUNTS = ("scene", "path", "labels", "error"), ("nodata", "opaque_cloud",
 def autolabel(
     paths: Paths,
     out_dir: str | os.PathLike,
-    thresholds: Thresholds | None = None,
+    thresholds: Thresholds | Rule | None = None,
     engine: Engine = "processes",
     workers: int = 2,
     block: int | None = 2048,
@@ -62,8 +62,8 @@ def autolabel(
         Scenes, as `seaicekit.open_scene` takes them; names for them as keys or index are kept.
     out_dir : path or URL
         Gets ``NAME.tif`` for each scene and ``labels.csv``, the returned table.
-    thresholds : Thresholds
-        The cuts; the paper's if none are given.
+    thresholds : Thresholds or seaicekit.labels.Rule
+        The cuts, or the whole rule; the paper's if none are given.
     engine : "serial", "processes", "dask" or "spark"
     workers : int
         Number of processes; Spark takes its own from ``master``.
@@ -99,9 +99,8 @@ def autolabel(
 
     from seaicekit import engines, labels, scenes
     from seaicekit.files import location, replacing
-    from seaicekit.thresholds import Thresholds
 
-    applied = labels.Rule(thresholds or Thresholds(), **rule)
+    applied = labels.Rule.of(thresholds, **rule)
     if errors not in ("raise", "quarantine"):
         raise InputError(f'errors: must be "raise" or "quarantine", not {errors!r}')
     scenes.blocks((1, 1), block)

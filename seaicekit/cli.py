@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("NAME", "VALUE"),
         help="set one parameter",
     )
+    run.add_argument("--strict", action="store_true", help="exit with 1 if a scene was set aside")
     run.set_defaults(command=_run)
     return parser
 
@@ -81,12 +82,14 @@ def _run(arguments: argparse.Namespace) -> int:
     out = arguments.out or named
     scenes = given.get("scenes")
     if not scenes and given.get("search"):
-        return _chain(out or Path("runs") / "search", given)
+        return _chain(out or Path("runs") / "search", given, arguments.strict)
     if not scenes:
         raise InputError("scenes: missing parameter; give --scenes FOLDER, or scenes: FOLDER in the YAML file")
     if not isinstance(scenes, str):
         raise InputError(f"scenes: must be the path of a folder, not {scenes!r}")
-    return _chain(out or Path("runs") / (Path(sources.split(scenes)[0].split("*")[0]).name or "mine"), given)
+    return _chain(
+        out or Path("runs") / (Path(sources.split(scenes)[0].split("*")[0]).name or "mine"), given, arguments.strict
+    )
 
 
 def _read_yaml(path: str) -> dict:
@@ -105,7 +108,7 @@ def _read_yaml(path: str) -> dict:
     return values
 
 
-def _chain(out: str | Path, given: dict) -> int:
+def _chain(out: str | Path, given: dict, strict: bool = False) -> int:
     from seaicekit import pipeline, report
 
     manifest = pipeline.run(out, given)
@@ -115,4 +118,4 @@ def _chain(out: str | Path, given: dict) -> int:
     page = (Path(out).absolute() / "report.html").as_uri()
     print(f"Report: {Path(out) / 'report.html'}\n  open it in a browser: {page}")
     print(f"Maps:   {Path(out) / 'maps'} (GeoTIFF, for QGIS)")
-    return 0
+    return 1 if strict and manifest["quarantined"] else 0

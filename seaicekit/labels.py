@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import cv2
@@ -88,6 +88,13 @@ class Rule:
             if len(ends) != 2 or not 0 <= ends[0] < ends[1] <= 100:
                 raise InputError(f"normalise: must be two percentiles, the lower first, not {self.normalise!r}")
             object.__setattr__(self, "normalise", ends)
+
+    @classmethod
+    def of(cls, thresholds: Thresholds | Rule | None, **rule) -> Rule:
+        """Make a rule of cuts, or of another rule, and what differs from it."""
+        if isinstance(thresholds, Rule):
+            return replace(thresholds, **rule)
+        return cls(thresholds or Thresholds(), **rule)
 
     def to_dict(self) -> dict:
         """Return the rule as JSON values, for `from_dict`."""
@@ -241,15 +248,17 @@ def decide(codes: np.ndarray, near: np.ndarray, counts: np.ndarray, rule: Rule) 
     return labels, found | {"changed": cv2.countNonZero(moved)}
 
 
-def label(scene: xr.DataArray, thresholds: Thresholds | None = None, block: int | None = None, **rule) -> xr.DataArray:
+def label(
+    scene: xr.DataArray, thresholds: Thresholds | Rule | None = None, block: int | None = None, **rule
+) -> xr.DataArray:
     """Label a scene.
 
     Parameters
     ----------
     scene : xarray.DataArray
         (band=3, y, x) uint8, as from `seaicekit.open_scene`.
-    thresholds : Thresholds
-        The cuts; the paper's if none are given.
+    thresholds : Thresholds or Rule
+        The cuts, or the whole rule; the paper's if none are given.
     block : int, optional
         Work through blocks of this many pixels a side. The labels do not depend on it.
     **rule
@@ -267,21 +276,30 @@ def label(scene: xr.DataArray, thresholds: Thresholds | None = None, block: int 
     InputError
         An array of another shape or dtype, or an unknown rule.
     """
-    applied = Rule(thresholds or Thresholds(), **rule)
+    applied = Rule.of(thresholds, **rule)
     if scene.dtype != np.uint8 or scene.dims != ("band", "y", "x") or scene.sizes["band"] != 3:
         shape = " x ".join(f"{name}={size}" for name, size in scene.sizes.items())
         raise InputError(f"scene: must be band=3 x y x x of uint8, not {shape} of {scene.dtype}")
-    if applied.opaque == "scl" and "scl" not in scene.coords:
-        raise InputError("opaque: the scene brings no scene classification layer; open it with #scl=1")
-    scl = scene.coords["scl"].values if applied.opaque == "scl" else None
+    bands, nodata, scl, ends = _layers(scene, applied)
+    return _like(scene, label_array(bands, nodata, applied, block, resolution(scene), scl, ends)[0], "label")
+
+
+def _layers(
+    scene: xr.DataArray, rule: Rule
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, tuple[int, int] | None]:
+    """Return a scene's bands, no data, scene classification and ends to stretch, as `label_array` takes them."""
+    if rule.opaque == "scl" and "scl" not in scene.coords:
+        raise InputError('opaque: "scl" needs the scene classification layer; open a product with #scl=1')
     bands, nodata = scene.values, nodata_mask(scene)
-    ends = None
-    if applied.normalise:
-        counted = ~nodata if applied.nodata == "mask" else np.ones_like(nodata)
-        ends = clouds.stretch(clouds.histogram(brightness(bands), counted.view(np.uint8)), *applied.normalise)
-    labels = label_array(bands, nodata, applied, block, resolution(scene), scl, ends)[0]
-    extra = [name for name in ("nodata", "scl") if name in scene.coords]
-    return scene.isel(band=0, drop=True).drop_vars(extra).copy(data=labels).rename("label")
+    scl, ends = scene.coords["scl"].values if rule.opaque == "scl" else None, None
+    if rule.normalise:
+        counted = ~nodata if rule.nodata == "mask" else np.ones_like(nodata)
+        ends = clouds.stretch(clouds.histogram(brightness(bands), counted.view(np.uint8)), *rule.normalise)
+    return bands, nodata, scl, ends
+
+
+def _like(scene: xr.DataArray, values: np.ndarray, name: str) -> xr.DataArray:
+    return scene.isel(band=0, drop=True).drop_vars(["nodata", "scl"], errors="ignore").copy(data=values).rename(name)
 
 
 def resolution(scene: xr.DataArray) -> float | None:
@@ -325,18 +343,26 @@ def label_array(
     return decide(codes, near, counts, rule)
 
 
-def corrected(scene: xr.DataArray, thresholds: Thresholds | None = None, **rule) -> xr.DataArray:
-    """Return a scene as the cloud filter sees it: corrected brightness, (y, x) uint8, open water 0.
+def filtered(scene: xr.DataArray, rule: Rule | None = None) -> xr.DataArray:
+    """Return a scene as the cloud filter sees it: corrected brightness, (y, x) uint8.
 
     Parameters
     ----------
-    scene, thresholds, **rule
-        As for `label`. No data is 0 too.
+    scene
+        As for `label`.
+    rule : Rule
+        The paper's if none is given; scope "scene" whatever it says.
+
+    Returns
+    -------
+    xarray.DataArray
+        (y, x) uint8 on the scene's grid; open water, opaque cloud and no data are 0.
     """
-    applied = Rule(thresholds or Thresholds(), **rule)
-    bands, nodata = scene.values, nodata_mask(scene)
-    whole, filtered = (slice(None), slice(None)), applied.filter_for(nodata.shape, resolution(scene))
-    codes, near, counts = measure(bands, nodata, applied, whole, filtered)
+    rule = replace(rule or Rule(), scope="scene", cloud_filter=True)
+    bands, nodata, scl, ends = _layers(scene, rule)
+    whole = slice(None), slice(None)
+    window = rule.filter_for(nodata.shape, resolution(scene))
+    codes, near, counts = measure(bands, nodata, rule, whole, window, ends, scl)
     values = cv2.LUT(near, clouds.correction(counts))
     values[(codes == OPEN_WATER) | (codes >= OPAQUE)] = 0
-    return scene.isel(band=0, drop=True).drop_vars("nodata", errors="ignore").copy(data=values).rename("corrected")
+    return _like(scene, values, "filtered")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,8 @@ import numpy as np
 import rasterio.warp
 
 from seaicekit import labels, polar, rasters, scenes
-from seaicekit.classes import LEGEND, NODATA
+from seaicekit.autolabel import provenance
+from seaicekit.classes import LEGEND, NODATA, SeaIceClass
 from seaicekit.files import InputError, replacing
 from seaicekit.thresholds import Thresholds, brightness
 
@@ -21,17 +22,19 @@ if TYPE_CHECKING:
     import pandas as pd
     import pystac
     import shapely
+    from matplotlib.patches import Patch
 
     from seaicekit.rasters import Raster
     from seaicekit.scenes import Paths
 
 NODATA_GREY = (214, 214, 214)
+CLOUDY, CLOUD_COLOUR = 0.1, "#e07b39"  # the paper parts its scores at 10 % of cloud and shadow
 
 
-def coloured(codes: np.ndarray) -> np.ndarray:
+def coloured(codes: np.ndarray, legend: Sequence[SeaIceClass] = LEGEND) -> np.ndarray:
     """Paint class codes, (rows, columns) uint8, in the legend's colours: (rows, columns, 3) uint8."""
     palette = np.full((256, 3), NODATA_GREY, np.uint8)
-    for entry in LEGEND:
+    for entry in legend:
         palette[entry.code] = entry.rgb
     return palette[codes]
 
@@ -166,7 +169,51 @@ def labelled(
     for title, column in (("filter and cuts", label_paths), ("truth", truth_paths)):
         if column and all(column):
             rows = [row | {title: path} for row, path in zip(rows, column, strict=True)]
-    return panels(rows, list(named))
+    return panels(rows, list(named), thresholds.legend)
+
+
+def strata(path: str | os.PathLike, label_path: str | os.PathLike, tiles: pd.DataFrame) -> matplotlib.figure.Figure:
+    """Draw a scene, what the cloud filter makes of it, its labels, and how cloudy its tiles are.
+
+    Parameters
+    ----------
+    path, label_path
+        The scene and its label raster, by `seaicekit.autolabel`.
+    tiles : pandas.DataFrame
+        The scene's rows of the tile index. Tiles with at least 10 % cloud and shadow, the paper's upper
+        stratum, are framed; each bears its share in per cent.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch, Rectangle
+
+    rule = labels.Rule.from_dict((provenance(label_path) or {"rule": labels.Rule().to_dict()})["rule"])
+    picture, codes = rgb(path), rasters.codes(label_path)
+    seen = labels.filtered(scenes.open_scene(path), rule).values
+    figure = Figure(figsize=(13, 13 / 4 * picture.shape[0] / picture.shape[1] + 0.8), layout="constrained")
+    axes = figure.subplots(1, 4)
+    rows, cols = picture.shape[:2]
+    shown = {"extent": (0, cols, rows, 0)}
+    axes[0].imshow(_thinned(picture), **shown)
+    axes[1].imshow(
+        np.ma.masked_where(_thinned(codes) == NODATA, _thinned(seen)), cmap="gray", vmin=0, vmax=255, **shown
+    )
+    axes[2].imshow(coloured(_thinned(codes), rule.thresholds.legend), interpolation="nearest", **shown)
+    axes[3].imshow(_thinned(picture), alpha=0.45, **shown)
+    for tile in tiles.itertuples():
+        cloudy = tile.cloud >= CLOUDY
+        box = (tile.col, tile.row), tile.width, tile.height
+        axes[3].add_patch(Rectangle(*box, facecolor=CLOUD_COLOUR if cloudy else "none", alpha=0.35, linewidth=0))
+        axes[3].add_patch(Rectangle(*box, facecolor="none", edgecolor="0.25", linewidth=0.6))
+        middle = tile.col + tile.width / 2, tile.row + tile.height / 2
+        if min(tile.width, tile.height) >= 0.06 * max(rows, cols):
+            axes[3].annotate(f"{100 * tile.cloud:.0f}", middle, ha="center", va="center", fontsize=9)
+    for axis, title in zip(axes, ("scene", "filtered", "labels", "cloud and shadow, % of tile"), strict=True):
+        axis.set(xticks=[], yticks=[], facecolor=[c / 255 for c in NODATA_GREY])
+        axis.set_title(title, fontsize=11)
+    patches = _patches(rule.thresholds.legend)
+    patches.append(Patch(facecolor=CLOUD_COLOUR, alpha=0.5, label=f"tile with {100 * CLOUDY:.0f} % or more"))
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
+    return figure
 
 
 def mapped(
@@ -187,7 +234,9 @@ def mapped(
     return panels(rows, names)
 
 
-def panels(rows: list[dict[str, Raster]], names: list[str] | None = None) -> matplotlib.figure.Figure:
+def panels(
+    rows: list[dict[str, Raster]], names: list[str] | None = None, legend: Sequence[SeaIceClass] = LEGEND
+) -> matplotlib.figure.Figure:
     """Draw scenes beside their rasters, a row a scene, with the legend.
 
     Parameters
@@ -197,9 +246,10 @@ def panels(rows: list[dict[str, Raster]], names: list[str] | None = None) -> mat
         on a scale of its own, all others in the legend's colours.
     names : list of str, optional
         What to write beside each row.
+    legend : sequence of SeaIceClass
+        The classes that occur.
     """
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
 
     titles = list(rows[0])
     shapes = [rgb(row["scene"]).shape for row in rows]
@@ -215,7 +265,7 @@ def panels(rows: list[dict[str, Raster]], names: list[str] | None = None) -> mat
                 percent = np.ma.masked_equal(_thinned(rasters.codes(row[title])), NODATA)
                 image = axis.imshow(percent, vmin=33, vmax=100, cmap="magma")
             else:
-                axis.imshow(coloured(_thinned(rasters.codes(row[title]))), interpolation="nearest")
+                axis.imshow(coloured(_thinned(rasters.codes(row[title])), legend), interpolation="nearest")
             axis.set(xticks=[], yticks=[])
             if number == 0:
                 axis.set_title(title, fontsize=11)
@@ -223,10 +273,16 @@ def panels(rows: list[dict[str, Raster]], names: list[str] | None = None) -> mat
             axes[number, 0].set_ylabel(_short(names[number]), fontsize=9)
     if "confidence" in titles:
         figure.colorbar(image, ax=axes[:, -1], label="confidence, %", shrink=0.8)
-    patches = [Patch(facecolor=entry.colour, edgecolor="0.4", label=entry.name) for entry in LEGEND]
-    patches.append(Patch(facecolor=[c / 255 for c in NODATA_GREY], edgecolor="0.4", label="no data"))
+    patches = _patches(legend)
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
     return figure
+
+
+def _patches(legend: Sequence[SeaIceClass]) -> list[Patch]:
+    from matplotlib.patches import Patch
+
+    patches = [Patch(facecolor=entry.colour, edgecolor="0.4", label=entry.name) for entry in legend]
+    return [*patches, Patch(facecolor=[c / 255 for c in NODATA_GREY], edgecolor="0.4", label="no data")]
 
 
 def curves(history: pd.DataFrame | list[dict]) -> matplotlib.figure.Figure:

@@ -14,13 +14,16 @@ import shutil
 import tempfile
 import threading
 import time
+import types
 import typing
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
 from seaicekit import catalogues, engines, labels, launch, scenes, stac, tiles, training
+from seaicekit.autolabel import load_table
 from seaicekit.files import InputError, read_json, write_json
 from seaicekit.remote import is_url
 from seaicekit.thresholds import Thresholds
@@ -51,13 +54,20 @@ def notebooks() -> Path:
 
 def parameters() -> dict[str, dict[str, object]]:
     """Return stage → parameter → default, as the notebooks' ``parameters`` cells have them."""
-    import papermill
-
+    papermill = _papermill()
     found = {}
     for stage in STAGES:
         inferred = papermill.inspect_notebook(str(notebooks() / f"{stage}.ipynb"))
         found[stage] = {name: ast.literal_eval(value["default"]) for name, value in inferred.items()}
     return found
+
+
+def _papermill() -> types.ModuleType:
+    """Import papermill without what its optional storage packages complain about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        import papermill
+    return papermill
 
 
 def _defaults() -> dict[str, object]:
@@ -85,8 +95,11 @@ def validate(given: dict[str, object]) -> None:
             wanted is bool
         )
         if defaults[name] is None:
-            fits = value is None or isinstance(value, str) or (name == "search" and isinstance(value, list | tuple))
-            wanted = str
+            kinds = {"search": str | list | tuple, "normalise": list | tuple}
+            fits = value is None or isinstance(value, kinds.get(name, str))
+            wanted = list if name == "normalise" else str
+        if name == "window":  # pixels or metres, which the rule itself looks at
+            fits = isinstance(value, int | str)
         if not fits:
             raise InputError(f"{name}: must be of type {wanted.__name__}, not {value!r}")
     _check_values(defaults | given)
@@ -94,7 +107,7 @@ def validate(given: dict[str, object]) -> None:
 
 def _check_values(values: dict[str, object]) -> None:
     """Ask each stage's own rules, so that a wrong value is told before the first stage and not at the last."""
-    for name, known in {"engine": engines.Engine, "nodata": labels.NodataRule, "launcher": launch.Launcher}.items():
+    for name, known in {"engine": engines.Engine, "launcher": launch.Launcher}.items():
         if values[name] not in typing.get_args(known):
             raise InputError(f"{name}: must be one of {', '.join(typing.get_args(known))}, not {values[name]!r}")
     for name in ("synthetic_count", "workers", "block", "ranks"):
@@ -113,6 +126,10 @@ def _check_values(values: dict[str, object]) -> None:
         if values["scenes"]:
             raise InputError("search: scenes are given, too; leave one of the two out")
     Thresholds(values["water_max"], values["thin_max"])
+    labels.Rule(
+        **{name: values[name] for name in labels.Rule.__dataclass_fields__ if name in values}
+        | {"thresholds": Thresholds()}
+    )
     settings = {name: values[name] for name in training.Settings.__dataclass_fields__ if name in values}
     training.Settings(tiles="", out_dir="", **settings)
 
@@ -180,13 +197,19 @@ def run(out: str | os.PathLike, given: dict[str, object], progress: bool = True)
     manifest["figures"] |= read_json(out / "metrics.json")["figures"]
     catalogued = read_json(out / "scenes.json")
     manifest["scenes"] = {item["id"]: item["assets"]["image"].get("file:checksum") for item in catalogued["features"]}
-    manifest["quarantined"] = catalogued["seaicekit:quarantined"]
+    manifest["quarantined"] = catalogued["seaicekit:quarantined"] + _left_out(out)
     manifest["thresholds"] = read_json(out / "thresholds.json")
     write_json(out / "run.json", manifest)
     from seaicekit import report
 
     report.write(out)
     return manifest
+
+
+def _left_out(out: Path) -> list[dict[str, str]]:
+    """List the scenes that could be catalogued but not labelled."""
+    table = load_table(out / "labels")
+    return [{"path": row.path, "reason": row.error} for row in table[table["error"].notna()].itertuples()]
 
 
 def _check_scenes(where: str) -> None:
@@ -237,11 +260,10 @@ def _clear(out: Path) -> None:
 
 
 def _execute(stage: str, out: Path, given: dict[str, object], progress: dict | bool) -> None:
-    import papermill
     from nbconvert.filters.ansi import strip_ansi
     from papermill.exceptions import PapermillExecutionError
 
-    known = parameters()[stage]
+    papermill, known = _papermill(), parameters()[stage]
     chosen = {name: value for name, value in given.items() if name in known} | {"run_dir": str(out)}
     finished = out / "notebooks" / f"{stage}.ipynb"
     finished.parent.mkdir(exist_ok=True)

@@ -27,6 +27,7 @@ PICTURES = {
     "scenes.png": "The scenes",
     "histogram.png": "Brightness and the cuts",
     "labels.png": "Automatic labels",
+    "strata.png": "The cloudiest scene, filtered and labelled",
     "curves.png": "Training",
     "maps.png": "Maps",
     "confusion.png": "Confusion with the truth",

@@ -50,7 +50,8 @@ def open_scene(path: str | os.PathLike | Source) -> xr.DataArray:
         Dimensions (band=3, y, x), uint8, bands ``red``, ``green``, ``blue``, in chunks that suit the file;
         ``.rio.crs`` and ``.rio.transform()`` where the file has them. The coordinate ``nodata`` (y, x) is
         True where the source or the file declares no data, its alpha is 0 or a band is NaN; where nothing is
-        declared, by `border_black`.
+        declared, by `border_black`. The coordinate ``scl`` (y, x), uint8, is the scene classification layer,
+        where it is asked for (``#scl=1``).
 
     Raises
     ------
@@ -79,6 +80,9 @@ def open_scene(path: str | os.PathLike | Source) -> xr.DataArray:
         _lazy_nodata, source, border=border, chunks=tuple(chunk), dtype=bool, meta=np.empty((0, 0), bool)
     )
     scene = array(bands, nodata, crs, transform)
+    if source.scl:
+        layer = da.map_blocks(_lazy_scl, source, chunks=tuple(chunk), dtype=np.uint8, meta=np.empty((0, 0), np.uint8))
+        scene = scene.assign_coords(scl=(("y", "x"), layer))
     return scene.assign_attrs(source=str(source)).rename(_place(str(source)).stem)
 
 
@@ -95,6 +99,11 @@ def _lazy_nodata(source: Source, border: np.ndarray | None, block_info: dict) ->
     with reading(source) as reader:
         reader.border = border
         return reader.read(_window(block_info))[1]
+
+
+def _lazy_scl(source: Source, block_info: dict) -> np.ndarray:
+    with reading(source) as reader:
+        return reader.scl(_window(block_info))
 
 
 def _window(block_info: dict) -> Window:

@@ -223,8 +223,8 @@ def test_illumination_is_evened_out_by_percentiles():
             sik.label(dim, normalise=wrong)
 
 
-def test_corrected_is_what_the_labels_come_from(cloudy):
+def test_filtered_is_what_the_labels_come_from(cloudy):
     scene, _ = cloudy
-    seen, label = sik.labels.corrected(scene).values, sik.label(scene).values
+    seen, label = sik.labels.filtered(scene).values, sik.label(scene).values
     ice = (label == 1) | (label == 2)
     np.testing.assert_array_equal(np.where(seen > 204, 2, 1)[ice], label[ice])
