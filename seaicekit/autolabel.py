@@ -357,7 +357,10 @@ def _save(values: np.ndarray, path: str) -> None:
     from seaicekit.files import location
 
     with location(path).open("wb") as file:
-        np.save(file, values)
+        try:
+            np.save(file, values)
+        except OSError as error:  # a short write, of which numpy does not say why
+            raise OSError(error.errno or errno.ENOSPC, error.strerror or "No space left on device") from error
 
 
 def _load(path: str) -> np.ndarray:
