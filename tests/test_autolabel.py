@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import rasterio
 from conftest import SHARED
+from reference import published_labels
 
 import seaicekit as sik
 from seaicekit import engines
@@ -44,6 +45,38 @@ def test_engines_and_blocks_give_identical_bytes(mixed, tmp_path):
                 assert [row.open_water, row.thin_ice, row.thick_ice, row.nodata] == [*counts[:3], counts[255]]
             raw = sik.label(sik.open_scene(row.path), cloud_filter=False)
             assert row.changed == (raw.values != label.values).sum()
+
+
+@pytest.fixture(scope="module")
+def every_real_scene(real):
+    """All that lies there and is a scene, by a name of its own."""
+    single = sorted(real.glob("l8_greenland/*B4*"))[0]
+    landsat = f"{single}#green={single.name.replace('B4', 'B3')}&blue={single.name.replace('B4', 'B2')}"
+    scenes = [
+        *sik.catalogues.find(f"{real}/modis_dev/**/*truecolor*"), *sik.catalogues.find(f"{real}/ross_sea_peer/*input*"),
+        *sik.catalogues.find(f"{real}/ross_sea_peer/filtered*"), real / "s2_cog/TCI.tif",
+        *sik.catalogues.find(f"{real}/s2_greenland_22WEV/*.png"), landsat, *sorted(real.glob("s2_safe/*.SAFE")),
+    ]  # fmt: skip
+    return {f"scene_{number:02}": scene for number, scene in enumerate(scenes)}
+
+
+def test_every_real_scene_is_labelled_alike_by_all_engines(every_real_scene, tmp_path):
+    expected = None
+    for engine, block in (("serial", None), ("processes", 256), ("dask", 500), ("spark", 1024)):
+        out = tmp_path / engine
+        sik.autolabel(every_real_scene, out, engine=engine, block=block, progress=False)
+        expected = expected or contents(out)
+        assert len(expected) == len(every_real_scene) > 25 and contents(out) == expected, (engine, block)
+
+
+@pytest.mark.parametrize("block", [256, 500, 1024, None])
+def test_every_real_scene_by_the_published_form(every_real_scene, block):
+    for name, path in every_real_scene.items():
+        with sik.scenes.reading(path) as reader:
+            bands, nodata = reader.read()
+        got, _ = sik.labels.label_array(bands, nodata, sik.labels.Rule(nodata="ignore"), block)
+        expected = published_labels(np.ascontiguousarray(bands.transpose(1, 2, 0)))
+        np.testing.assert_array_equal(got, expected, err_msg=f"{name} {path}")
 
 
 def test_rasters_are_cogs_with_the_legend(small):

@@ -85,7 +85,7 @@ def test_demo_notebooks_ran_in_order_and_show_pictures(demo):
 def test_report_is_one_page_and_its_numbers_are_the_manifests(demo):
     folder, manifest, _ = demo
     page = (folder / "report.html").read_text()
-    assert not re.search(r'(src|href)="https?:', page) and page.count("data:image/png;base64,") == 6
+    assert not re.search(r'(src|href)="https?:', page) and page.count("data:image/png;base64,") == 8
     for key in ("accuracy", "accuracy_labels", "accuracy_cuts", "majority_accuracy", "agreement"):
         assert f"{100 * manifest['figures'][key]:.2f} %" in page
 
