@@ -242,15 +242,13 @@ def _ends(reader: SceneReader, rule: Rule) -> tuple[int, int] | None:
     """Return the brightnesses that the rule's percentiles are at, if it has any."""
     import numpy as np
 
-    from seaicekit import clouds, scenes
-    from seaicekit.thresholds import brightness
+    from seaicekit import clouds, labels, scenes
 
     if not rule.normalise:
         return None
     counts = np.zeros(256, np.int64)
     for window in scenes.blocks(reader.shape, 2048):
-        bands, nodata = reader.read(window)
-        counts += clouds.histogram(brightness(bands), (~nodata | (rule.nodata == "ignore")).view(np.uint8))
+        counts += labels.count_brightness(*reader.read(window), rule)
     return clouds.stretch(counts, *rule.normalise)
 
 

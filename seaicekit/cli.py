@@ -62,7 +62,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--strict", action="store_true", help="exit with 1 if a scene was set aside")
     run.set_defaults(command=_run)
+    bench = commands.add_parser("bench", help="measure speed and quality").add_subparsers(required=True, metavar="WHAT")
+    label = bench.add_parser("label", help="labelling, beside the published form; about an hour in full")
+    label.add_argument("--scenes", type=int, default=66, metavar="N", help="how many scenes (default: %(default)s)")
+    label.add_argument("--size", type=int, default=2048, metavar="PIXELS", help="a side (default: %(default)s)")
+    label.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
+    label.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
+    label.set_defaults(command=_bench_label)
     return parser
+
+
+def _bench_label(arguments: argparse.Namespace) -> int:
+    from seaicekit import bench
+    from seaicekit.bench import label
+
+    rows, raw = label.run(arguments.scenes, arguments.size, arguments.part)
+    print(bench.table(rows))
+    if arguments.json:
+        settings = {"scenes": arguments.scenes, "size": arguments.size, "distinct scenes": label.DISTINCT}
+        bench.save(arguments.json, rows, raw, settings)
+    return 0
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -291,11 +291,21 @@ def _layers(
     if rule.opaque == "scl" and "scl" not in scene.coords:
         raise InputError('opaque: "scl" needs the scene classification layer; open a product with #scl=1')
     bands, nodata = scene.values, nodata_mask(scene)
-    scl, ends = scene.coords["scl"].values if rule.opaque == "scl" else None, None
-    if rule.normalise:
-        counted = ~nodata if rule.nodata == "mask" else np.ones_like(nodata)
-        ends = clouds.stretch(clouds.histogram(brightness(bands), counted.view(np.uint8)), *rule.normalise)
-    return bands, nodata, scl, ends
+    scl = scene.coords["scl"].values if rule.opaque == "scl" else None
+    return bands, nodata, scl, ends_of(bands, nodata, rule)
+
+
+def ends_of(bands: np.ndarray, nodata: np.ndarray, rule: Rule) -> tuple[int, int] | None:
+    """Return the brightnesses at the percentiles that a rule normalises by; None if it does not."""
+    if not rule.normalise:
+        return None
+    return clouds.stretch(count_brightness(bands, nodata, rule), *rule.normalise)
+
+
+def count_brightness(bands: np.ndarray, nodata: np.ndarray, rule: Rule) -> np.ndarray:
+    """Count the brightness, (256,) int64, of what a rule takes for data."""
+    counted = ~nodata if rule.nodata == "mask" else np.ones_like(nodata)
+    return clouds.histogram(brightness(bands), counted.view(np.uint8))
 
 
 def _like(scene: xr.DataArray, values: np.ndarray, name: str) -> xr.DataArray:

@@ -38,27 +38,25 @@ def filter_three_channels(rgb: np.ndarray) -> np.ndarray:
     image = rgb.copy()
     image[water > 0] = (255, 255, 255)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    image = cv2.merge([grey, grey, grey])
     planes = []
-    for plane in cv2.split(image):
+    for plane in cv2.split(cv2.merge([grey, grey, grey])):
         background = cv2.medianBlur(cv2.dilate(plane, np.ones((7, 7), np.uint8)), 155)
-        planes.append(_corrected(plane, background))
+        planes.append(np.maximum(_corrected(plane, background), 31))
     image = cv2.merge(planes)
     image[water > 0] = (0, 0, 0)
     return label_three_channels(image)
 
 
 def filter_one_channel(rgb: np.ndarray) -> np.ndarray:
-    """Filter thin cloud and shadow on one channel, then label."""
-    hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)
-    water = cv2.inRange(hsv, *WATER)
+    """Filter thin cloud and shadow on one channel, then label by HSV and three masks."""
+    water = cv2.inRange(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV), *WATER)
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     grey[water > 0] = 255
     background = cv2.medianBlur(cv2.dilate(grey, np.ones((7, 7), np.uint8)), 155)
-    corrected = _corrected(grey, background)
-    out = np.where(corrected > 204, 2, 1).astype(np.uint8)
-    out[water > 0] = 0
-    return out
+    # The darkest ice is lifted above the water's range, as the paper's own values for it are.
+    corrected = np.maximum(_corrected(grey, background), 31)
+    corrected[water > 0] = 0
+    return label_one_channel(cv2.merge([corrected, corrected, corrected]))
 
 
 def _corrected(grey: np.ndarray, background: np.ndarray) -> np.ndarray:
