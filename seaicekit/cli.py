@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--strict", action="store_true", help="exit with 1 if a scene was set aside")
     run.set_defaults(command=_run)
     bench = commands.add_parser("bench", help="measure speed and quality").add_subparsers(required=True, metavar="WHAT")
-    label = bench.add_parser("label", help="labelling, beside the published form; about an hour in full")
+    label = bench.add_parser("label", help="labelling, beside the published form; some 15 minutes in full")
     label.add_argument("--scenes", type=int, default=66, metavar="N", help="how many scenes (default: %(default)s)")
     label.add_argument("--size", type=int, default=2048, metavar="PIXELS", help="a side (default: %(default)s)")
     label.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")

@@ -117,18 +117,21 @@ def _spark_map(
 ) -> Iterator[Result]:
     import pyarrow as pa
 
-    def partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            results = [json.dumps(_alone(function, json.loads(task))) for task in batch["task"].to_pylist()]
-            yield pa.RecordBatch.from_pydict({"number": batch["number"], "result": results})
-
     if not tasks:
         return iter(())
     context = spark.sparkContext
-    rows = [(number, json.dumps(task)) for number, task in enumerate(tasks)]
-    slices = min(len(rows), 16 * context.defaultParallelism)
-    frame = spark.createDataFrame(context.parallelize(rows, slices), "number long, task string")
-    frame = frame.mapInArrow(partition, "number long, result string")
+    shared = context.broadcast(tasks)  # rows are numbers, so that no Python runs but the function's own
+
+    def partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for number in batch["id"].to_pylist():
+                result = json.dumps(_alone(function, shared.value[number]))
+                yield pa.RecordBatch.from_pydict({"id": [number], "result": [result]})
+
+    # Starting on a partition costs a tenth of a second, so small work gets few and large work many.
+    cores = context.defaultParallelism
+    slices = min(len(tasks), max(4 * cores, min(len(tasks) // 8, 64 * cores)))
+    frame = spark.range(0, len(tasks), 1, slices).mapInArrow(partition, "id long, result string")
     # Collected in a thread, so that this one can tell of the progress and hear Ctrl-C.
     with ThreadPoolExecutor(1) as pool:
         collected, done = pool.submit(frame.collect), 0.0
@@ -140,6 +143,8 @@ def _spark_map(
         except BaseException:
             context.cancelAllJobs()
             raise
+        finally:
+            shared.unpersist()
     tick(len(tasks) - done)
     return iter([json.loads(row.result) for row in sorted(collected.result())])
 
@@ -175,8 +180,6 @@ def spark_session(master: str | None = None) -> Iterator[SparkSession]:
         builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
     quiet = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}"
     builder = builder.config("spark.driver.extraJavaOptions", quiet).config("spark.ui.showConsoleProgress", "false")
-    # Rows are few and each stands for much work.
-    builder = builder.config("spark.sql.execution.arrow.maxRecordsPerBatch", "1")
     try:
         session = builder.getOrCreate()
     except Exception as error:

@@ -66,7 +66,7 @@ def _write_cog(
                     draft.write_colormap(1, colours)
             try:
                 with memory.open() as draft:
-                    rasterio.shutil.copy(draft, place, driver="COG", compress="DEFLATE", overview_resampling=overviews)
+                    rasterio.shutil.copy(draft, place, driver="COG", compress="LZW", overview_resampling=overviews)
             except (rasterio.errors.RasterioError, CPLE_BaseError, OSError) as error:
                 cause = " ".join(str(error).split())
                 raise InputError(f"{path}: cannot be written ({cause}); {FREE_SPACE}") from error

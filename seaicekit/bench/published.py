@@ -33,16 +33,16 @@ def label_one_channel(rgb: np.ndarray) -> np.ndarray:
 
 
 def filter_three_channels(rgb: np.ndarray) -> np.ndarray:
-    """Filter thin cloud and shadow on three channels, then colour by class."""
+    """Filter thin cloud and shadow, write levels of grey on a colour image, and colour that by class."""
     water = cv2.inRange(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV), *WATER)
     image = rgb.copy()
     image[water > 0] = (255, 255, 255)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    planes = []
-    for plane in cv2.split(cv2.merge([grey, grey, grey])):
-        background = cv2.medianBlur(cv2.dilate(plane, np.ones((7, 7), np.uint8)), 155)
-        planes.append(np.maximum(_corrected(plane, background), 31))
-    image = cv2.merge(planes)
+    background = cv2.medianBlur(cv2.dilate(grey, np.ones((7, 7), np.uint8)), 155)
+    image = cv2.cvtColor(_corrected(grey, background), cv2.COLOR_GRAY2RGB)
+    thin, thick = cv2.inRange(image, (0, 0, 0), (204, 204, 204)), cv2.inRange(image, (205, 205, 205), (255, 255, 255))
+    image[thin > 0] = (155, 155, 155)
+    image[thick > 0] = (255, 255, 255)
     image[water > 0] = (0, 0, 0)
     return label_three_channels(image)
 
