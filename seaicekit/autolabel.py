@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from seaicekit.engines import Engine, Mapper, Result, Task
     from seaicekit.labels import Rule
     from seaicekit.scenes import Paths, SceneReader
+    from seaicekit.sources import Source
     from seaicekit.thresholds import Thresholds
 
 BATCH = 4096  # scenes that are under way together
@@ -220,7 +222,7 @@ def start_scene(task: Task) -> Result:
         metres = labels.metres(reader.crs, reader.transform)
         filtered = rule.filter_for(reader.shape, metres)
         # The content, not the path or the time, so that a copy elsewhere gives the same bytes.
-        made_of = [sources.fingerprint(task["path"]), task["rule"], filtered, task["code"]]
+        made_of = [sources.fingerprint(reader.source), _meaning(reader.source), task["rule"], filtered, task["code"]]
         key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
         told |= _found(task["labels"], key)
         if "labels" in told:
@@ -236,6 +238,14 @@ def start_scene(task: Task) -> Result:
         codes, counts = labels.label_array(bands, nodata, rule, None, metres, scl, known["ends"])
         told |= _write(task | known, rule, codes, counts, reader) | {"pixels": codes.size}
     return told
+
+
+def _meaning(source: Source) -> list:
+    """Return what turns a source's files into three bands, beside their contents."""
+    files = [os.path.basename(file) for file, _ in source.bands]
+    order = files if len(set(files)) > 1 else []  # which file is which colour; one file may be called anything
+    numbers = [number for _, number in source.bands]
+    return [order, numbers, source.quantification, source.offsets, source.white, source.nodata, bool(source.scl)]
 
 
 def _ends(reader: SceneReader, rule: Rule) -> tuple[int, int] | None:
@@ -294,17 +304,19 @@ def decide_scene(task: Task) -> Result:
 
 def _write(task: Task, rule: Rule, codes: np.ndarray, found: dict[str, int], reader: SceneReader) -> Result:
     """Write a scene's raster with what it was made of and counts; return the columns of the table."""
-    import numpy as np
-
-    from seaicekit import rasters
+    from seaicekit import clouds, rasters
     from seaicekit.classes import NODATA
+    from seaicekit.files import is_remote
 
     legend = rule.thresholds.legend
-    totals = np.bincount(codes.ravel(), minlength=256)
+    totals = clouds.histogram(codes)
     counts = {entry.name.replace(" ", "_"): int(totals[entry.code]) for entry in legend} | dict(found)
     counts["nodata"] = int(totals[NODATA]) - counts["opaque_cloud"]
     made = {"key": task["key"], "rule": task["rule"], "ends": task["ends"], "counts": counts}
     tags = {TAG: json.dumps(made, sort_keys=True)}
+    if not is_remote(task["scratch"]) and not Path(task["scratch"]).is_dir():
+        # A worker that outlived its killed run must not write over what the next one makes.
+        return {"fatal": f"{task['labels']}: not written, for the run that asked for it is over; start it again"}
     try:
         rasters.write_classes(task["labels"], codes, reader.crs, reader.transform, legend, tags)
     except InputError as error:  # not the scene's fault
@@ -384,19 +396,18 @@ def _alone_in(out_dir: str | os.PathLike) -> Iterator[str]:
     """
     from seaicekit.files import PARTIAL, is_remote, location
 
-    scratch = location(_place(out_dir, SCRATCH))
+    left = location(_place(out_dir, SCRATCH))
+    scratch = left / uuid.uuid4().hex  # never one that a worker of an earlier run may still write to
     if is_remote(out_dir):  # nothing to lock there, and what is written there appears whole
-        with contextlib.suppress(FileNotFoundError):
-            scratch.fs.rm(scratch.path, recursive=True)
+        _remove(left)
         try:
             yield str(scratch)
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                scratch.fs.rm(scratch.path, recursive=True)
+            _remove(left)
         return
     try:
-        scratch.parent.mkdir(parents=True, exist_ok=True)
-        folder = os.open(scratch.parent, os.O_RDONLY)
+        left.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(left.parent, os.O_RDONLY)
     except OSError as error:
         raise InputError(f"{out_dir}: cannot write there ({error.strerror}); choose another output folder") from error
     try:
@@ -404,19 +415,25 @@ def _alone_in(out_dir: str | os.PathLike) -> Iterator[str]:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise InputError(f"{out_dir}: another run is labelling into it; wait, or choose another folder") from error
-        for left in scratch.parent.glob(f"{PARTIAL}*"):
-            shutil.rmtree(left, ignore_errors=True)
-        shutil.rmtree(scratch, ignore_errors=True)
         try:
-            scratch.mkdir()
-        except OSError as error:
-            raise InputError(
-                f"{out_dir}: cannot write there ({error.strerror}); choose another output folder"
-            ) from error
-        yield str(scratch)
+            for each in (left, *left.parent.glob(f"{PARTIAL}*")):
+                shutil.rmtree(each, ignore_errors=True)
+            try:
+                scratch.mkdir(parents=True)
+            except OSError as error:
+                raise InputError(
+                    f"{out_dir}: cannot write there ({error.strerror}); choose another output folder"
+                ) from error
+            yield str(scratch)
+        finally:
+            shutil.rmtree(left, ignore_errors=True)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
         os.close(folder)
+
+
+def _remove(left: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        left.fs.rm(left.path, recursive=True)
 
 
 class _Bar:

@@ -165,14 +165,16 @@ def stretched(bands: np.ndarray, ends: tuple[int, int]) -> np.ndarray:
     return cv2.LUT(bands, table)
 
 
-def histogram(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Count the values of an image, (256,) int64, where ``counted`` (uint8) is not 0."""
+def histogram(values: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
+    """Count the values of an image, (256,) int64, where ``counted`` (uint8) is not 0, or everywhere."""
     # OpenCV counts in float32, exact up to 2^24 pixels: so some rows at a time.
     rows = max(1, 2**24 // values.shape[1])
     total = np.zeros(256, np.int64)
     for start in range(0, values.shape[0], rows):
         part = slice(start, start + rows)
-        total += cv2.calcHist([values[part]], [0], counted[part], [256], [0, 256])[:, 0].astype(np.int64)
+        total += cv2.calcHist([values[part]], [0], None if counted is None else counted[part], [256], [0, 256])[
+            :, 0
+        ].astype(np.int64)
     return total
 
 

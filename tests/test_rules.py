@@ -5,6 +5,7 @@ import colorsys
 import cv2
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import published_labels
@@ -199,6 +200,31 @@ def test_opaque_cloud_is_no_data_of_its_own_kind(tmp_path):
     assert (sik.label(scene).values[hidden & ~outside] != 255).all()  # off unless asked
     rule = labels.Rule(opaque="smooth")
     assert labels.label_array(scene.values, outside, rule)[1]["opaque_cloud"] == found.sum()
+
+
+def test_scene_classification_as_cloud_mask_only_on_request(real, tmp_path):
+    product = next((real / "s2_safe").glob("*T29UNU*.SAFE"))
+    with rasterio.open(next(product.rglob("*_SCL_60m.jp2"))) as source:
+        scl = source.read(1)
+    plain = sik.autolabel([product], tmp_path / "plain", engine="serial", progress=False)
+    out = tmp_path / "masked"
+    masked = sik.autolabel([f"{product}#scl=1"], out, engine="serial", block=500, opaque="scl", progress=False)
+    codes, cloud = sik.rasters.read_codes(masked.labels[0]), np.isin(scl, (8, 9))
+    seen = sik.rasters.read_codes(plain.labels[0]) != 255
+    np.testing.assert_array_equal(codes == 255, cloud | ~seen)
+    assert masked.opaque_cloud[0] == (cloud & seen).sum() > 0 and masked.nodata[0] == (~seen).sum()
+    assert plain.opaque_cloud[0] == 0
+    whole = sik.label(sik.open_scene(f"{product}#scl=1"), opaque="scl")
+    np.testing.assert_array_equal(whole, codes)
+    with pytest.warns(UserWarning, match="only one scene"):
+        tiles = sik.tiles.index(masked, tmp_path / "tiles.parquet")
+    assert (tiles.cloud_from == "scl").all() and tiles.cloud.notna().all()
+    for tile in tiles.itertuples():
+        part = np.s_[tile.row : tile.row + tile.height, tile.col : tile.col + tile.width]
+        valid = codes[part] != 255
+        assert tile.cloud == pytest.approx(np.isin(scl[part], (3, 8, 9, 10))[valid].mean())
+    with pytest.raises(sik.InputError, match="scl=1"):
+        sik.autolabel([product], tmp_path / "no", engine="serial", opaque="scl", progress=False)
 
 
 def test_illumination_is_evened_out_by_percentiles():

@@ -1,5 +1,6 @@
 """Runs that resume, a real Spark cluster, real object storage, and what goes wrong there."""
 
+import importlib
 import os
 import random
 import shutil
@@ -18,10 +19,9 @@ import pytest
 import rasterio
 
 import seaicekit as sik
-from seaicekit import autolabel as autolabel_function
 from seaicekit import engines
+from seaicekit.autolabel import provenance
 
-assert callable(autolabel_function)
 LABEL = """
 import sys, seaicekit as sik
 if __name__ == "__main__":
@@ -150,15 +150,39 @@ def test_unchanged_scenes_are_left_and_changed_ones_made_anew(several, tmp_path)
     assert len(run(thresholds=sik.Thresholds(31, 204))[1]) == len(paths)  # other cuts
     (out / "undeclared.tif").write_bytes(b"not a raster")
     assert run(thresholds=sik.Thresholds(31, 204))[1] == {"undeclared.tif"}
-    run(thresholds=sik.Thresholds(31, 204), block=150, engine="processes") if False else None
     path = own / "synthetic_003_cloudy.tif"
     os.utime(path)  # touched, not changed
     assert run(thresholds=sik.Thresholds(31, 204))[1] == set()
 
 
-def test_other_code_makes_labels_anew(several, tmp_path, monkeypatch):
-    import importlib
+def test_options_of_a_source_make_labels_anew(tmp_path):
+    pixels = np.random.default_rng(0).integers(1, 9000, (4, 90, 80)).astype(np.uint16)
+    for name, bands in (("four", pixels), ("b", pixels[:1]), ("c", pixels[1:2]), ("d", pixels[2:3])):
+        profile = {"driver": "GTiff", "count": len(bands), "height": 90, "width": 80, "dtype": "uint16"}
+        with rasterio.open(tmp_path / f"{name}.tif", "w", crs="EPSG:32701", **profile) as target:
+            target.write(bands)
+    sources = [
+        "four.tif#bands=1,2,3", "four.tif#bands=3,2,1", "four.tif#bands=1,2,3&white=0.5",
+        "four.tif#bands=1,2,3&offset=-1000", "four.tif#bands=1,2,3&nodata=7",
+        "b.tif#green=c.tif&blue=d.tif", "b.tif#green=d.tif&blue=c.tif",
+    ]  # fmt: skip
+    keys = set()
+    for source in sources:
+        table = sik.autolabel({"x": f"{tmp_path}/{source}"}, tmp_path / "out", engine="serial", progress=False)
+        keys.add(provenance(table.labels[0])["key"])
+        expected = sik.label(sik.open_scene(f"{tmp_path}/{source}")).values
+        np.testing.assert_array_equal(sik.rasters.read_codes(table.labels[0]), expected, err_msg=source)
+    assert len(keys) == len(sources)
 
+
+def test_a_worker_that_outlived_its_run_writes_nothing(several, tmp_path):
+    module = importlib.import_module("seaicekit.autolabel")
+    task = {"rule": sik.labels.Rule().to_dict(), "block": None, "scratch": str(tmp_path / "gone"), "code": "x",
+            "scene": "a", "path": str(sik.catalogues.find(several)[0]), "labels": str(tmp_path / "a.tif")}  # fmt: skip
+    assert "is over" in module.start_scene(task)["fatal"] and not (tmp_path / "a.tif").exists()
+
+
+def test_other_code_makes_labels_anew(several, tmp_path, monkeypatch):
     module = importlib.import_module("seaicekit.autolabel")
     path = sik.catalogues.find(several)[0]
     sik.autolabel([path], tmp_path, engine="serial", progress=False)
@@ -183,7 +207,7 @@ def test_two_runs_never_share_a_folder(several, tmp_path):
 
 def test_ctrl_c_leaves_no_scratch_and_no_process(several, tmp_path):
     process = start(several, tmp_path / "out", "processes", 64)
-    while not list((tmp_path / "out").glob(".scratch/*")) and process.poll() is None:
+    while not list((tmp_path / "out").glob(".scratch/*/*")) and process.poll() is None:
         time.sleep(0.02)
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
@@ -293,7 +317,7 @@ def test_a_real_cluster_labels_alike_and_survives_a_lost_worker(several, undistu
         assert name == "labels.csv" or made == undisturbed[name], name
 
     disturbed = on_cluster(several, tmp_path / "disturbed", url)
-    while not list((tmp_path / "disturbed").glob(".scratch/*.npy")):  # in the middle of the first pass
+    while not list((tmp_path / "disturbed").glob(".scratch/*/*.npy")):  # in the middle of the first pass
         assert disturbed.poll() is None
         time.sleep(0.02)
     kill_tree(workers[0])
