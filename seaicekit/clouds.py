@@ -104,15 +104,18 @@ def background(grey: np.ndarray, window: int = WINDOW, factor: int = 1) -> np.nd
     return cv2.resize(thinned, size, interpolation=cv2.INTER_LINEAR_EXACT)[:rows, :cols]
 
 
-def difference(bands: np.ndarray, white: np.ndarray, window: int = WINDOW, factor: int = 1) -> np.ndarray:
+def grey(bands: np.ndarray) -> np.ndarray:
+    """Return the grey, as OpenCV weighs it, of (3, rows, columns) uint8 red, green, blue."""
+    return cv2.cvtColor(cv2.merge(list(bands)), cv2.COLOR_RGB2GRAY)
+
+
+def difference(grey: np.ndarray, window: int = WINDOW, factor: int = 1) -> np.ndarray:
     """Return how near each pixel is to its background: 255 - |grey - background|.
 
     Parameters
     ----------
-    bands : (3, rows, columns) uint8
-        Red, green, blue; with the halo, where it is a block.
-    white : (rows, columns) uint8
-        255 at pixels that enter as white (open water, no data), else 0.
+    grey : (rows, columns) uint8
+        White (255) where it is open water or no data; with the halo, where it is a block.
     window, factor
         As for `background`.
 
@@ -120,8 +123,6 @@ def difference(bands: np.ndarray, white: np.ndarray, window: int = WINDOW, facto
     -------
     (rows, columns) uint8
     """
-    grey = cv2.cvtColor(cv2.merge(list(bands)), cv2.COLOR_RGB2GRAY)
-    grey = cv2.bitwise_or(grey, white)
     return cv2.bitwise_not(cv2.absdiff(grey, background(grey, window, factor)))
 
 
@@ -142,11 +143,11 @@ def opaque(bands: np.ndarray, water_max: int) -> np.ndarray:
     -------
     (rows, columns) bool
     """
-    grey = cv2.cvtColor(cv2.merge(list(bands)), cv2.COLOR_RGB2GRAY)
+    tone = grey(bands)
     size, count = (SMOOTH_WINDOW, SMOOTH_WINDOW), SMOOTH_WINDOW**2
     # Whole numbers, so that a block's sums are the scene's.
-    total = cv2.boxFilter(grey, cv2.CV_32S, size, normalize=False).astype(np.int64)
-    squares = cv2.boxFilter(grey.astype(np.uint16) ** 2, cv2.CV_32S, size, normalize=False).astype(np.int64)
+    total = cv2.boxFilter(tone, cv2.CV_32S, size, normalize=False).astype(np.int64)
+    squares = cv2.boxFilter(tone.astype(np.uint16) ** 2, cv2.CV_32S, size, normalize=False).astype(np.int64)
     smooth = (count * squares - total**2 <= (SMOOTH_SPREAD * count) ** 2) & (total > water_max * count)
     return cv2.dilate(smooth.view(np.uint8), np.ones(size, np.uint8)) > 0
 
@@ -167,6 +168,8 @@ def stretched(bands: np.ndarray, ends: tuple[int, int]) -> np.ndarray:
 
 def histogram(values: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
     """Count the values of an image, (256,) int64, where ``counted`` (uint8) is not 0, or everywhere."""
+    if counted is not None and cv2.countNonZero(counted) == counted.size:
+        counted = None  # the mask is a third of the time
     # OpenCV counts in float32, exact up to 2^24 pixels: so some rows at a time.
     rows = max(1, 2**24 // values.shape[1])
     total = np.zeros(256, np.int64)

@@ -22,6 +22,8 @@ Background = Literal["exact", "fast"]
 Scope = Literal["scene", "tile"]
 OpaqueRule = Literal["off", "smooth", "scl"]
 
+STRIP = 64  # rows
+
 # Marks of the first pass. Ice has its class and this bit until the second pass has decided.
 UNDECIDED = 64
 OPAQUE = 254  # no data for the reason that cloud hides it; 255 in the end
@@ -148,7 +150,8 @@ def _first(bands: np.ndarray, nodata: np.ndarray, thresholds: Thresholds, hidden
             codes[entry.contains(hsv)] = entry.code
     if hidden is not None:
         codes[hidden] = OPAQUE
-    np.copyto(codes, NODATA, where=nodata)
+    if nodata.any():
+        np.copyto(codes, NODATA, where=nodata)
     return codes
 
 
@@ -195,28 +198,35 @@ def measure(
         nodata = np.zeros_like(nodata)
     if ends:
         bands = clouds.stretched(bands, ends)
-    codes = _first(bands, nodata, rule.thresholds, rule.hidden(bands, scl))
+    hidden = rule.hidden(bands, scl)
+    codes, grey = np.empty(nodata.shape, np.uint8), np.empty(nodata.shape, np.uint8)
+    for rows in _strips(len(codes)):
+        seen = None if hidden is None else hidden[rows]
+        codes[rows] = part = _first(bands[:, rows], nodata[rows], rule.thresholds, seen)
+        if rule.cloud_filter:  # open water is 0, and what is no data stands at the top
+            white = cv2.bitwise_not(cv2.inRange(part, OPEN_WATER + 1, OPAQUE - 1))
+            cv2.bitwise_or(clouds.grey(bands[:, rows]), white, dst=grey[rows])
     if not rule.cloud_filter:
         codes = np.ascontiguousarray(codes[inner])
         return codes, codes, np.zeros(256, np.int64)
     if rule.scope == "scene":
-        near = np.ascontiguousarray(_difference(bands, codes, filtered)[inner])
+        near = np.ascontiguousarray(clouds.difference(grey, *filtered)[inner])
         codes = np.ascontiguousarray(codes[inner])
         return codes, near, clouds.histogram(near, cv2.inRange(codes, 0, OPAQUE - 1))
-    bands, codes = bands[(slice(None), *inner)], codes[inner]
+    grey, codes = grey[inner], codes[inner]
     classes, total = np.empty_like(codes), np.zeros(256, np.int64)
     for tile in blocks(codes.shape, rule.tile):
         part = np.ascontiguousarray(codes[tile.slices])
-        near = _difference(bands[(slice(None), *tile.slices)], part, filtered)
+        near = clouds.difference(np.ascontiguousarray(grey[tile.slices]), *filtered)
         counts = clouds.histogram(near, cv2.inRange(part, 0, OPAQUE - 1))
         classes[tile.slices] = cv2.LUT(near, _decision(counts, rule.thresholds))
         total += counts
     return codes, classes, total
 
 
-def _difference(bands: np.ndarray, codes: np.ndarray, filtered: tuple[int, int]) -> np.ndarray:
-    white = cv2.bitwise_or(cv2.inRange(codes, OPEN_WATER, OPEN_WATER), cv2.inRange(codes, OPAQUE, NODATA))
-    return clouds.difference(bands, white, *filtered)
+def _strips(rows: int) -> list[slice]:
+    """Cut rows into strips that stay in a processor's cache from one step to the next."""
+    return [slice(row, row + STRIP) for row in range(0, rows, STRIP)]
 
 
 def _decision(counts: np.ndarray, thresholds: Thresholds) -> np.ndarray:
@@ -235,17 +245,21 @@ def decide(codes: np.ndarray, near: np.ndarray, counts: np.ndarray, rule: Rule) 
     found : dict
         Pixels ``changed`` from the raw label's class, and pixels under ``opaque_cloud``.
     """
-    opaque = cv2.inRange(codes, OPAQUE, OPAQUE)
-    found = {"changed": 0, "opaque_cloud": cv2.countNonZero(opaque)}
-    if not rule.cloud_filter:
-        return _plain(codes.copy()), found
-    classes = cv2.LUT(near, _decision(counts, rule.thresholds)) if rule.scope == "scene" else near
-    undecided = cv2.inRange(codes, UNDECIDED, 2 * UNDECIDED - 1)
-    moved = cv2.bitwise_and(cv2.compare(classes, codes & (UNDECIDED - 1), cv2.CMP_NE), undecided)
-    labels = cv2.copyTo(classes, undecided, codes.copy())
-    if found["opaque_cloud"]:
-        labels = cv2.bitwise_or(labels, opaque)
-    return labels, found | {"changed": cv2.countNonZero(moved)}
+    by_scene = rule.cloud_filter and rule.scope == "scene"
+    table = _decision(counts, rule.thresholds) if by_scene else None
+    labels, moved, hidden = np.empty_like(codes), 0, 0
+    for rows in _strips(len(codes)):
+        part, before = codes[rows], codes[rows] & (UNDECIDED - 1)
+        after = before if not rule.cloud_filter else near[rows] if table is None else cv2.LUT(near[rows], table)
+        undecided, opaque = cv2.inRange(part, UNDECIDED, 2 * UNDECIDED - 1), cv2.inRange(part, OPAQUE, OPAQUE)
+        labels[rows] = part
+        cv2.copyTo(after, undecided, labels[rows])
+        moved += cv2.countNonZero(cv2.bitwise_and(cv2.compare(after, before, cv2.CMP_NE), undecided))
+        found = cv2.countNonZero(opaque)
+        if found:
+            labels[rows] |= opaque
+        hidden += found
+    return labels, {"changed": moved, "opaque_cloud": hidden}
 
 
 def label(
