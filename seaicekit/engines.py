@@ -30,7 +30,7 @@ Task = dict
 Result = dict
 Tick = Callable[[float], object]
 Mapper = Callable[[Callable[[Task], Result], list[Task], Tick], Iterable[Result]]
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.05
 
 
 @contextmanager
@@ -98,7 +98,8 @@ def _dask(workers: int) -> Iterator[Mapper]:
 
     def mapped(function: Callable[[Task], Result], tasks: list[Task], tick: Tick) -> tuple[Result, ...]:
         with Callback(posttask=lambda *_: tick(1)):
-            return dask.compute(*(dask.delayed(_alone)(function, task) for task in tasks))
+            # One task at a time: Dask would hand out six together, and the last six to one process.
+            return dask.compute(*(dask.delayed(_alone)(function, task) for task in tasks), chunksize=1)
 
     # Dask's own pool would run the user's script again in each process; this one does not.
     with ProcessPoolExecutor(workers) as pool, dask.config.set(scheduler="processes", pool=pool):
@@ -130,7 +131,7 @@ def _spark_map(
 
     # Starting on a partition costs a tenth of a second, so small work gets few and large work many.
     cores = context.defaultParallelism
-    slices = min(len(tasks), max(4 * cores, min(len(tasks) // 8, 64 * cores)))
+    slices = min(len(tasks), max(2 * cores, min(len(tasks) // 16, 64 * cores)))
     frame = spark.range(0, len(tasks), 1, slices).mapInArrow(partition, "id long, result string")
     # Collected in a thread, so that this one can tell of the progress and hear Ctrl-C.
     with ThreadPoolExecutor(1) as pool:
