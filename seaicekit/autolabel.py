@@ -17,8 +17,10 @@ import json
 import os
 import shutil
 import uuid
+import warnings
 from collections import Counter
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from seaicekit.engines import Engine, Mapper, Result, Task
     from seaicekit.labels import Rule
     from seaicekit.scenes import Paths, SceneReader
-    from seaicekit.sources import Source
     from seaicekit.thresholds import Thresholds
 
 BATCH = 4096  # scenes that are under way together
@@ -124,15 +125,19 @@ def autolabel(
             for name, result in _label_batch(tasks, mapped, bar):
                 if "fatal" in result or ("error" in result and errors == "raise"):
                     raise InputError(result.get("fatal") or result["error"])
+                if "warning" in result:
+                    warnings.warn(result.pop("warning"), stacklevel=2)
+                if "error" in result:  # what an earlier run made of it is no longer so
+                    location(_place(out_dir, f"{name}.tif")).unlink(missing_ok=True)
                 table[name] |= result
         classes = [entry.name.replace(" ", "_") for entry in applied.thresholds.legend]
         frame = pd.DataFrame(table.values(), columns=["scene", "path", "labels", *classes, *COUNTS, "error"])
         frame = frame.astype(dict.fromkeys([*classes, *COUNTS], "Int64"))
-        if frame["labels"].isna().all():
-            more = f" (and none of the other {len(frame) - 1} can be used)" if len(frame) > 1 else ""
-            raise InputError(frame["error"][0] + more)
         with replacing(location(out_dir) / "labels.csv") as csv:
             frame.to_csv(csv, index=False)
+    if frame["labels"].isna().all():
+        more = f" (and none of the other {len(frame) - 1} can be used: labels.csv)" if len(frame) > 1 else ""
+        raise InputError(frame["error"][0] + more)
     return frame
 
 
@@ -154,12 +159,14 @@ def load_table(out_dir: str | os.PathLike) -> pd.DataFrame:
 
 @functools.cache
 def code_version() -> str:
-    """Return a hash of the modules that labels depend on; a raster made by other code is made anew."""
-    here = Path(__file__).parent
-    code = b"".join(
-        (here / f"{name}.py").read_bytes() for name in ("sources", "safe", "readers", "clouds", "thresholds", "labels")
-    )
-    return hashlib.sha256(code).hexdigest()
+    """Return a hash of the modules and libraries that rasters depend on; one made by others is made anew."""
+    import rasterio
+
+    made = hashlib.sha256()
+    for name in ("classes", "sources", "safe", "readers", "rasters", "thresholds", "clouds", "labels", "autolabel"):
+        made.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    made.update(f"{metadata.version('opencv-python-headless')} {rasterio.__gdal_version__}".encode())
+    return made.hexdigest()
 
 
 def _label_batch(tasks: list[Task], mapped: Mapper, bar: _Bar) -> Iterator[tuple[str, Result]]:
@@ -181,7 +188,11 @@ def _label_batch(tasks: list[Task], mapped: Mapper, bar: _Bar) -> Iterator[tuple
 
 def _label_larger(group: list[Task], mapped: Mapper, bar: _Bar) -> Iterator[tuple[str, Result]]:
     """Both passes over scenes of several blocks: measure, add up, decide."""
-    blocks = [task | {"window": window} for task in group for window in task["windows"]]
+    blocks = [
+        {key: value for key, value in task.items() if key != "windows"} | {"window": window}
+        for task in group
+        for window in task["windows"]
+    ]
     share = sum(map(_pixels, group)) / len(blocks)
     counts: dict[str, list[int]] = {task["scene"]: [0] * 256 for task in group}
     failed: dict[str, Result] = {}
@@ -213,7 +224,7 @@ def start_scene(task: Task) -> Result:
     """
     import numpy as np
 
-    from seaicekit import labels, scenes, sources
+    from seaicekit import labels, scenes
 
     rule = labels.Rule.from_dict(task["rule"])
     with _telling(task) as told, scenes.reading(task["path"]) as reader:
@@ -222,8 +233,10 @@ def start_scene(task: Task) -> Result:
         metres = labels.metres(reader.crs, reader.transform)
         filtered = rule.filter_for(reader.shape, metres)
         # The content, not the path or the time, so that a copy elsewhere gives the same bytes.
-        made_of = [sources.fingerprint(reader.source), _meaning(reader.source), task["rule"], filtered, task["code"]]
+        made_of = [reader.made_of(), task["rule"], filtered, task["code"]]
         key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+        if reader.source.true_colour:
+            told["warning"] = scenes.saturation(reader)
         told |= _found(task["labels"], key)
         if "labels" in told:
             return told | {"pixels": reader.shape[0] * reader.shape[1]}
@@ -232,20 +245,12 @@ def start_scene(task: Task) -> Result:
         if len(windows) > 1:
             if not reader.declares_nodata and rule.nodata == "mask":
                 _save(np.packbits(reader.find_border(), axis=1), _scratch(task, "border"))
-            return known | {"windows": windows}
+            return told | known | {"windows": windows}
         bands, nodata = reader.read()
         scl = reader.scl() if rule.opaque == "scl" else None
         codes, counts = labels.label_array(bands, nodata, rule, None, metres, scl, known["ends"])
         told |= _write(task | known, rule, codes, counts, reader) | {"pixels": codes.size}
     return told
-
-
-def _meaning(source: Source) -> list:
-    """Return what turns a source's files into three bands, beside their contents."""
-    files = [os.path.basename(file) for file, _ in source.bands]
-    order = files if len(set(files)) > 1 else []  # which file is which colour; one file may be called anything
-    numbers = [number for _, number in source.bands]
-    return [order, numbers, source.quantification, source.offsets, source.white, source.nodata, bool(source.scl)]
 
 
 def _ends(reader: SceneReader, rule: Rule) -> tuple[int, int] | None:
@@ -333,10 +338,12 @@ def _found(path: str, key: str) -> Result:
 def provenance(path: str | os.PathLike) -> dict | None:
     """Return what a label raster was made of: ``key``, ``rule``, ``ends``, ``counts``; None if not by `autolabel`."""
     from seaicekit import rasters
-    from seaicekit.files import location
+    from seaicekit.files import is_remote, location
+    from seaicekit.remote import naming
 
-    if not location(path).is_file():
-        return None
+    with naming(path) if is_remote(path) else contextlib.nullcontext():
+        if not location(path).is_file():
+            return None
     try:
         return json.loads(rasters.read_tags(path)[TAG])
     except (InputError, KeyError, ValueError):
@@ -364,21 +371,29 @@ def _scratch(task: Task, *parts: object) -> str:
 def _save(values: np.ndarray, path: str) -> None:
     import numpy as np
 
-    from seaicekit.files import location
+    from seaicekit.files import is_remote, location
+    from seaicekit.remote import naming
 
-    with location(path).open("wb") as file:
+    if is_remote(path):
+        with naming(path), location(path).open("wb") as file:
+            np.save(file, values)
+        return
+    draft = f"{path}.{uuid.uuid4().hex}"  # a task that is tried again never shares a file with its first try
+    with open(draft, "wb") as file:
         try:
             np.save(file, values)
         except OSError as error:  # a short write, of which numpy does not say why
             raise OSError(error.errno or errno.ENOSPC, error.strerror or "No space left on device") from error
+    os.replace(draft, path)
 
 
 def _load(path: str) -> np.ndarray:
     import numpy as np
 
-    from seaicekit.files import location
+    from seaicekit.files import is_remote, location
+    from seaicekit.remote import naming
 
-    with location(path).open("rb") as file:
+    with naming(path) if is_remote(path) else contextlib.nullcontext(), location(path).open("rb") as file:
         return np.load(file)
 
 
@@ -395,15 +410,18 @@ def _alone_in(out_dir: str | os.PathLike) -> Iterator[str]:
     A run that was killed could not clean up after itself, so the next one does.
     """
     from seaicekit.files import PARTIAL, is_remote, location
+    from seaicekit.remote import naming
 
     left = location(_place(out_dir, SCRATCH))
     scratch = left / uuid.uuid4().hex  # never one that a worker of an earlier run may still write to
-    if is_remote(out_dir):  # nothing to lock there, and what is written there appears whole
-        _remove(left)
+    if is_remote(out_dir):  # nothing to lock there; two runs into one folder are the user's to avoid
+        with naming(out_dir):
+            scratch.exists()  # so that a server that is not there is told now
         try:
             yield str(scratch)
         finally:
-            _remove(left)
+            with naming(out_dir), contextlib.suppress(FileNotFoundError):
+                scratch.fs.rm(scratch.path, recursive=True)
         return
     try:
         left.parent.mkdir(parents=True, exist_ok=True)
@@ -413,7 +431,7 @@ def _alone_in(out_dir: str | os.PathLike) -> Iterator[str]:
     try:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise InputError(f"{out_dir}: another run is labelling into it; wait, or choose another folder") from error
         try:
             for each in (left, *left.parent.glob(f"{PARTIAL}*")):
@@ -429,11 +447,6 @@ def _alone_in(out_dir: str | os.PathLike) -> Iterator[str]:
             shutil.rmtree(left, ignore_errors=True)
     finally:
         os.close(folder)
-
-
-def _remove(left: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        left.fs.rm(left.path, recursive=True)
 
 
 class _Bar:

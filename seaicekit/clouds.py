@@ -8,6 +8,7 @@ halo of 80 pixels, their histograms summed, and the result is the whole scene's,
 
 from __future__ import annotations
 
+import math
 import re
 
 import cv2
@@ -39,7 +40,7 @@ def pixels(window: int | str, resolution: float | None = None) -> int:
     InputError
         Not such a number, under 3 pixels, or metres in a scene without metres.
     """
-    metres = re.fullmatch(r"\s*([\d.]+)\s*(k?)m\s*", window) if isinstance(window, str) else None
+    metres = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(k?)m\s*", window) if isinstance(window, str) else None
     if metres:
         if not resolution:
             raise InputError(f"window: {window} needs a scene in projected metres; give pixels, such as {WINDOW}")
@@ -153,9 +154,12 @@ def opaque(bands: np.ndarray, water_max: int) -> np.ndarray:
 
 
 def stretch(counts: np.ndarray, low: float, high: float) -> tuple[int, int]:
-    """Return the brightness at two percentiles of a histogram, (256,) int, to be stretched to 0 and 255."""
-    shares = np.cumsum(counts) / max(1, counts.sum())
-    first, last = (int(np.searchsorted(shares, percent / 100)) for percent in (low, high))
+    """Return the brightness at two percentiles of a histogram, (256,) int, to be stretched to 0 and 255.
+
+    Where both are the same brightness there is nothing to stretch: 0 and 255.
+    """
+    ranks = (max(1, math.ceil(percent / 100 * counts.sum())) for percent in (low, high))
+    first, last = (int(np.searchsorted(np.cumsum(counts), rank)) for rank in ranks)
     return (first, last) if first < last <= 255 else (0, 255)
 
 

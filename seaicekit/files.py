@@ -74,7 +74,7 @@ def upload(finished: Path, target: Path) -> None:
     """Copy a finished file to an object store, where it appears whole or not at all."""
     try:
         target.fs.put_file(str(finished), target.path)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # each store's library has errors of its own
         raise InputError(f"{target}: cannot write there ({error}); check the address and your credentials") from error
 
 

@@ -84,7 +84,8 @@ def opened(path: str | os.PathLike) -> Iterator[rasterio.DatasetReader]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
-            with rasterio.open(path) as source:
+            # A raster in a bucket may have changed since this process last looked.
+            with rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsicurl/:/vsis3/:/vsigs/"), rasterio.open(path) as source:
                 yield source
         except rasterio.errors.RasterioError as error:
             raise InputError(f"{path}: cannot be read ({error}); make it again") from error

@@ -19,7 +19,7 @@ import rasterio.windows
 
 from seaicekit import sources
 from seaicekit.files import InputError
-from seaicekit.remote import SECONDS, is_url, opened
+from seaicekit.remote import SECONDS, digest, is_url, opened, unsigned
 
 if TYPE_CHECKING:
     from seaicekit.sources import Source
@@ -39,6 +39,7 @@ GDAL = {
     "GDAL_HTTP_TIMEOUT": SECONDS,
     "GDAL_HTTP_MAX_RETRY": 2,
     "GDAL_HTTP_RETRY_DELAY": 1,
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/",  # what is there now, not what was there before
     "GDAL_CACHEMAX": 64,  # MB; by default a share of the machine's memory, in each process
 }
 
@@ -134,7 +135,11 @@ class SceneReader:
             raise InputError(f"{self.path}: claims {first.height} x {first.width} pixels; cut it into smaller scenes")
         for file in files[1:]:
             if (file.shape, file.transform, file.crs) != (self.shape, self.transform, self.crs):
-                raise InputError(f"{file.name}: is not on the grid of {first.name}; give bands of one resolution")
+                raise InputError(
+                    f"{unsigned(file.name)}: is not on the grid of {unsigned(first.name)}; give bands of one resolution"
+                )
+        if layer and (layer.crs != self.crs or layer.dtypes[0] != "uint8" or layer.transform.b or layer.transform.d):
+            raise InputError(f"{unsigned(layer.name)}: is no scene classification on this scene's grid; leave it out")
         self._numbers = _band_numbers(source, files)
         self._scaling = [_scaling(source, *band) for band in zip(files, self._numbers, range(3), strict=True)]
         flags = zip(files, self._numbers, strict=True)
@@ -236,6 +241,24 @@ class SceneReader:
             self.border = border_of(self.source)
         return self.border
 
+    def zeros(self, window: Window | None = None) -> np.ndarray:
+        """Return where all bands are exactly 0 as stored, (rows, columns) bool: before anything is scaled."""
+        return (self._read(window) == 0).all(axis=0)
+
+    def made_of(self) -> list:
+        """Return, as JSON values, all that the bands, the mask and the grid depend on: contents, not names.
+
+        Sidecars are among it: masks, world files and metadata beside an image.
+        """
+        digests = {file: digest(file) for file in self.source.files}
+        wanted = [*self.source.bands, (self.source.scl, 1)]
+        bands = [[digests.get(file, file and os.path.basename(file)), number] for file, number in wanted]
+        opened_files = {file for each in self._files for file in each.files if os.path.isfile(file)}
+        beside = sorted(digest(file) for file in opened_files - digests.keys())
+        scaling = [self._scaling, self.source.white, self.source.nodata]
+        grid = [self.crs.to_wkt() if self.crs else None, list(self.transform)[:6]]
+        return [sorted(digests.values()), bands, beside, scaling, grid]
+
     def chunk(self) -> tuple[int, int]:
         """Return rows and columns of the pieces that are cheap to read: whole blocks of the file, about 1024."""
         rows, cols = self._files[0].block_shapes[self._numbers[0] - 1]
@@ -247,17 +270,19 @@ def _band_numbers(source: Source, files: list[rasterio.DatasetReader]) -> list[i
     numbers = [number for _, number in source.bands]
     for file in files:
         if file.colorinterp[0] == rasterio.enums.ColorInterp.palette:
-            raise InputError(f"{file.name}: has a palette, so its values are no brightness; save it as RGB")
+            raise InputError(f"{unsigned(file.name)}: has a palette, so its values are no brightness; save it as RGB")
         if numbers[0] is None and file.count not in (1, 3, 4):
             raise InputError(
-                f"{file.name}: has {file.count} bands; name red, green and blue by #bands=R,G,B after the path"
+                f"{unsigned(file.name)}: has {file.count} bands; name three by #bands=R,G,B after the path"
             )
     if numbers[0] is None:
         numbers = [1, 1, 1] if files[0].count == 1 else [1, 2, 3]
     types = set()
     for file, number in zip(files, numbers, strict=True):
         if number > file.count:
-            raise InputError(f"{source}: there is no band {number} in {file.name}, which has {file.count}; correct it")
+            raise InputError(
+                f"{source}: there is no band {number} in {unsigned(file.name)}, which has {file.count}; correct it"
+            )
         types.add(file.dtypes[number - 1])
     if len(types) > 1 or not types <= set(DTYPES):
         raise InputError(
@@ -279,7 +304,7 @@ def _scaling(source: Source, file: rasterio.DatasetReader, band: int, colour: in
 
 def border_of(source: Source) -> np.ndarray:
     """Find a scene's undeclared no data, (rows, columns) bool, once for all blocks that a process reads of it."""
-    return _border_of(source, tuple(os.stat(file).st_mtime_ns for file in source.files if not is_url(file)))
+    return _border_of(source, tuple(digest(f) if is_url(f) else os.stat(f).st_mtime_ns for f in source.files))
 
 
 @functools.lru_cache(maxsize=1)
@@ -287,7 +312,7 @@ def _border_of(source: Source, _written: tuple) -> np.ndarray:
     with reading(source) as reader:
         black = np.ones((reader.shape[0] + 2, reader.shape[1] + 2), np.uint8)
         for window in blocks(reader.shape, CHUNK):  # piece by piece, for a scene may be larger than memory
-            black[1:-1, 1:-1][window.slices] = reader.pixels(window).max(axis=0) == 0
+            black[1:-1, 1:-1][window.slices] = reader.zeros(window)
     return _hanging_on(black)
 
 
@@ -301,7 +326,8 @@ def _naming(name: str) -> Iterator[None]:
     try:
         yield
     except rasterio.errors.RasterioError as error:
-        cause = " ".join(str(error.__cause__ or error).replace(name, "").split()).strip(" :'\"")
+        cause = unsigned(" ".join(str(error.__cause__ or error).replace(name, "").split()).strip(" :'\""))
+        name = unsigned(name)
         way = "check the address and the network" if is_url(name) else "fetch or export it again"
         raise InputError(f"{name}: cannot be read as an image ({cause}); {way}") from error
 

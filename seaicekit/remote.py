@@ -36,6 +36,11 @@ def is_url(path: str | os.PathLike) -> bool:
     return scheme is not None
 
 
+def unsigned(text: str) -> str:
+    """Return text without what follows a URL's question mark, where tokens stand."""
+    return re.sub(r"(\w+://[^\s?]*)\?[^\s'\"]*", r"\1", text)
+
+
 def opened(path: str) -> str:
     """Return what to open for ``path``: of a URL its encoded form, with a token where one is needed.
 
@@ -96,8 +101,9 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
         cause = " ".join(
             str(getattr(error, "strerror", None) or error.__cause__ or error).replace(str(path), "").split()
         )
+        cause = unsigned(cause)
         what, way = ("reached", "check the address and the network") if is_url(path) else ("read", "check the path")
-        raise InputError(f"{path}: cannot be {what} ({cause or type(error).__name__}); {way}") from error
+        raise InputError(f"{unsigned(str(path))}: cannot be {what} ({cause or type(error).__name__}); {way}") from error
 
 
 def _filesystem(path: str) -> fsspec.AbstractFileSystem:

@@ -14,6 +14,7 @@ import numpy as np
 import rasterio
 
 from seaicekit import safe, sources
+from seaicekit.files import InputError
 from seaicekit.readers import SceneReader, Window, blocks, border_black, border_of, reading
 from seaicekit.remote import is_url
 
@@ -69,7 +70,7 @@ def open_scene(path: str | os.PathLike | Source) -> xr.DataArray:
     with reading(path) as reader:
         source, shape = reader.source, reader.shape
         if source.true_colour:
-            warnings.warn(_saturation(reader), stacklevel=2)
+            warnings.warn(saturation(reader), stacklevel=2)
         chunk = [tuple(len(part) for part in _cuts(*each)) for each in zip(shape, reader.chunk(), strict=True)]
         border = None if reader.declares_nodata else dask.delayed(border_of)(source)
         crs, transform = reader.crs, reader.transform
@@ -111,7 +112,7 @@ def _window(block_info: dict) -> Window:
     return Window(top, left, bottom - top, right - left)
 
 
-def _saturation(reader: SceneReader) -> str:
+def saturation(reader: SceneReader) -> str:
     step = max(1, -(-max(reader.shape) // PREVIEW))
     bands = reader.pixels(out_shape=tuple(-(-length // step) for length in reader.shape))
     brightest = bands.max(axis=0)  # as the cuts see it
@@ -162,7 +163,14 @@ def names(paths: Paths) -> dict[str, str | os.PathLike]:
     strings are returned as they were given.
     """
     if hasattr(paths, "items"):
-        return {str(name): path for name, path in paths.items()}
+        given = [(str(name), path) for name, path in paths.items()]
+        for name, _ in given:
+            if not name or name[0] == "." or "/" in name or "\\" in name:
+                raise InputError(f"{name}: no name for a scene, for files are named after it; give another")
+        twice = [name for name, count in Counter(name for name, _ in given).items() if count > 1]
+        if twice:
+            raise InputError(f"{twice[0]}: two scenes have this name; give each its own")
+        return dict(given)
     paths = list(paths)
     places = [_place(path) for path in paths]
     stems = Counter(place.stem for place in places)

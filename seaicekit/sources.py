@@ -84,7 +84,8 @@ class Source:
     @property
     def true_colour(self) -> bool:
         """Whether it is a Sentinel-2 true-colour image, by its file's name."""
-        return len({file for file, _ in self.bands}) == 1 and "TCI" in posixpath.basename(self.bands[0][0])
+        name = posixpath.basename(self.bands[0][0])
+        return len({file for file, _ in self.bands}) == 1 and bool(re.search(r"(^|_)TCI(_|\.)", name))
 
     @classmethod
     def of_item(cls, item: pystac.Item, **options: str) -> Source:

@@ -52,6 +52,7 @@ class Range:
             object.__setattr__(self, "name", known.name)
             object.__setattr__(self, "colour", known.colour)
         _check_number("code", self.code, MAX_CODE)
+        object.__setattr__(self, "code", int(self.code))
         if not re.fullmatch(r"[^\W_][\w -]*", self.name) or self.name.replace(" ", "_") in RESERVED:
             raise InputError(f"name: must be letters, digits, spaces and dashes, and not {self.name!r}")
         if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.colour):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 from conftest import SHARED, command
@@ -118,10 +119,16 @@ def test_bad_scenes_end_the_work_if_that_is_asked(bad, tmp_path):
     for name in ("cut_png", "corrupt", "huge"):
         with pytest.raises(sik.InputError, match=Path(str(bad[name][0])).name):
             sik.autolabel({"a": bad[name][0]}, tmp_path / "out", engine="serial", progress=False)
-    with pytest.raises(sik.InputError, match="none of the other 1"):
+    with pytest.raises(sik.InputError, match=r"none of the other 1.*labels\.csv"):
         two = {name: bad[name][0] for name in ("cut_png", "huge")}
         sik.autolabel(two, tmp_path / "out", engine="serial", errors="quarantine", progress=False)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["labels.csv"]
+    assert sik.load_labels(tmp_path / "out").error.notna().all()
+    for names in ({"../x": 1}, {".x": 1}, {"a/b": 1}):
+        with pytest.raises(sik.InputError, match="no name for a scene"):
+            sik.autolabel(names, tmp_path / "out", engine="serial", progress=False)
+    with pytest.raises(sik.InputError, match="two scenes"):
+        sik.autolabel(pd.Series(["a.png", "b.png"], index=["x", "x"]), tmp_path / "out", engine="serial")
 
 
 def test_the_same_scene_twice_is_told(tmp_path):
@@ -141,10 +148,10 @@ def test_the_command_line_never_shows_a_traceback(bad, tmp_path):
 
 @pytest.fixture
 def tiny_disk(tmp_path):
-    """A file system of half a megabyte."""
+    """A file system of 200 kB."""
     place = tmp_path / "tiny"
     place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", place], capture_output=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", place], capture_output=True)
     if done.returncode:
         pytest.skip("only root may mount a small file system")
     yield place

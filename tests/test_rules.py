@@ -128,7 +128,7 @@ def test_window_in_pixels_and_metres(cloudy):
     plain = sik.scenes.array(scene.values, scene.nodata.values)
     with pytest.raises(sik.InputError, match="projected metres"):
         sik.label(plain, window="7750 m")
-    for wrong in (154, 1, "far", -3, True):
+    for wrong in (154, 1, "far", -3, True, "1.2.3 m"):
         with pytest.raises(sik.InputError, match="window"):
             sik.label(plain, window=wrong)
 
@@ -244,6 +244,7 @@ def test_illumination_is_evened_out_by_percentiles():
     assert abs(low - np.percentile(value, 1)) <= 1 and abs(high - np.percentile(value, 99)) <= 1
     whole = sik.label(dim, normalise=(1, 99))
     np.testing.assert_array_equal(sik.label(dim, normalise=(1, 99), block=150), whole)
+    assert clouds.stretch(np.bincount([50, 100, 200], minlength=256), 0, 100) == (50, 200)
     for wrong in ((1,), (50, 50), (-1, 9), (9, 101)):
         with pytest.raises(sik.InputError, match="normalise"):
             sik.label(dim, normalise=wrong)
