@@ -110,7 +110,7 @@ def _check_values(values: dict[str, object]) -> None:
     for name, known in {"engine": engines.Engine, "launcher": launch.Launcher}.items():
         if values[name] not in typing.get_args(known):
             raise InputError(f"{name}: must be one of {', '.join(typing.get_args(known))}, not {values[name]!r}")
-    for name in ("synthetic_count", "workers", "block", "ranks"):
+    for name in ("synthetic_count", "workers", "block", "tile", "ranks"):
         if values[name] < 1:
             raise InputError(f"{name}: must be at least 1, not {values[name]}")
     if values["synthetic_size"] < 16:

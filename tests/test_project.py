@@ -101,3 +101,12 @@ def test_readme_numbers_come_from_the_demos_file():
     shown = re.findall(r"\| (\d+\.\d) % \|", (ROOT / "README.md").read_text())
     keys = ("accuracy", "accuracy_labels", "accuracy_cuts", "majority_accuracy")
     assert shown == [f"{100 * figures[key]:.1f}" for key in keys]
+
+
+def test_figures_of_the_benchmark_in_the_readme_are_measured():
+    saved = {row["what"]: row for row in json.loads((ROOT / "docs" / "bench_label.json").read_text())["rows"]}
+    shown = re.findall(r"^\| (.+?) \| ([\d.e+-]+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    shown = [(what, value) for what, value in shown if what in saved]
+    assert len(shown) >= 12
+    for what, value in shown:
+        assert float(value) == float(f"{saved[what]['value']:.3g}"), what

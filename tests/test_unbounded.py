@@ -87,7 +87,8 @@ def with_labels_of(table, out):
 
 def killed_and_run_again(several, undisturbed, out, engine, seed, longest):
     process = start(several, out, engine)
-    time.sleep(random.Random(seed).uniform(0.3, longest))
+    until_it_works(process, out)
+    time.sleep(random.Random(seed).uniform(0, longest))
     already = process.poll() is not None
     if not already:
         kill_tree(process)
@@ -105,13 +106,21 @@ def killed_and_run_again(several, undisturbed, out, engine, seed, longest):
     return f"| {engine} | {seed} | {'finished' if already else 'killed'} | {len(before)} of {len(after) - 1} done |"
 
 
+def until_it_works(process, out):
+    """Wait for the first block, so that imports are not what is interrupted."""
+    while process.poll() is None and not list(out.glob(".scratch/*/*")):
+        time.sleep(0.01)
+
+
 def contents_if(folder):
     return {p.name: p.read_bytes() for p in Path(folder).glob("*.tif")} if Path(folder).is_dir() else {}
 
 
 def duration(several, out, engine):
-    begin = time.monotonic()
+    """Return how long a run takes from its first block on."""
     process = start(several, out, engine)
+    until_it_works(process, out)
+    begin = time.monotonic()
     process.communicate()
     assert process.returncode == 0
     return time.monotonic() - begin
