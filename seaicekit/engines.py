@@ -31,7 +31,7 @@ Task = dict
 Result = dict
 Tick = Callable[[float], object]
 Mapper = Callable[[Callable[[Task], Result], list[Task], Tick], Iterable[Result]]
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.5  # of progress; the end is noticed at once
 
 
 @contextmanager
