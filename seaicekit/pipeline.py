@@ -18,7 +18,7 @@ import types
 import typing
 import warnings
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -84,6 +84,10 @@ def validate(given: dict[str, object]) -> None:
     """
     defaults = _defaults()
     for name, value in given.items():
+        if name == "dates" and isinstance(value, date | int):  # YAML takes 2019-11-03 for a date, off for False
+            given[name] = value = str(value)
+        if name == "opaque" and value is False:
+            given[name] = value = "off"
         if isinstance(defaults.get(name), float) and isinstance(value, str):  # YAML takes 1e-3 for a text
             with contextlib.suppress(ValueError):
                 given[name] = value = float(value)

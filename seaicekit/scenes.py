@@ -162,6 +162,8 @@ def names(paths: Paths) -> dict[str, str | os.PathLike]:
     Names that are there already, as keys of a dict or index of a series, stay. Paths and other sources'
     strings are returned as they were given.
     """
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
     if hasattr(paths, "items"):
         given = [(str(name), path) for name, path in paths.items()]
         for name, _ in given:
