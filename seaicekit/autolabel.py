@@ -206,7 +206,7 @@ def _label_larger(group: list[Task], mapped: Mapper, bar: _Bar) -> Iterator[tupl
     yield from failed.items()
     good = [task | {"counts": counts[task["scene"]]} for task in group if task["scene"] not in failed]
     for task, result in zip(good, mapped(decide_scene, good, bar.scenes), strict=True):
-        yield task["scene"], result
+        yield task["scene"], result | {key: task[key] for key in ("warning",) if key in task}
 
 
 def _pixels(task: Task) -> int:

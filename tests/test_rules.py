@@ -227,6 +227,12 @@ def test_scene_classification_as_cloud_mask_only_on_request(real, tmp_path):
         sik.autolabel([product], tmp_path / "no", engine="serial", opaque="scl", progress=False)
 
 
+@pytest.mark.parametrize("block", [None, 512])
+def test_a_saturated_true_colour_image_is_told_by_the_labelling_too(real, tmp_path, block):
+    with pytest.warns(UserWarning, match="true-colour"):
+        sik.autolabel([real / "s2_cog/TCI.tif"], tmp_path, engine="serial", block=block, progress=False)
+
+
 def test_illumination_is_evened_out_by_percentiles():
     bright, truth = sik.synthetic.scene(4, (400, 400))
     dim, _ = sik.synthetic.scene(4, (400, 400), light=0.6)
