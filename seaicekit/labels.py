@@ -386,7 +386,11 @@ def filtered(scene: xr.DataArray, rule: Rule | None = None) -> xr.DataArray:
     bands, nodata, scl, ends = _layers(scene, rule)
     whole = slice(None), slice(None)
     window = rule.filter_for(nodata.shape, resolution(scene))
-    codes, near, counts = measure(bands, nodata, rule, whole, window, ends, scl)
+    return _like(scene, corrected(*measure(bands, nodata, rule, whole, window, ends, scl)), "filtered")
+
+
+def corrected(codes: np.ndarray, near: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return corrected brightness, (rows, columns) uint8, from what `measure` returned; see `filtered`."""
     values = cv2.LUT(near, clouds.correction(counts))
     values[(codes == OPEN_WATER) | (codes >= OPAQUE)] = 0
-    return _like(scene, values, "filtered")
+    return values

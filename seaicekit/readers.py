@@ -40,7 +40,7 @@ GDAL = {
     "GDAL_HTTP_MAX_RETRY": 2,
     "GDAL_HTTP_RETRY_DELAY": 1,
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/",  # what is there now, not what was there before
-    "GDAL_CACHEMAX": 64,  # MB; by default a share of the machine's memory, in each process
+    "GDAL_CACHEMAX": 64 << 20,  # bytes; by default a share of the machine's memory, in each process
 }
 
 
@@ -147,7 +147,12 @@ class SceneReader:
         self.declares_nodata = masked or source.nodata is not None
         self.border: np.ndarray | None = None
 
-    def read(self, window: Window | None = None, undeclared: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def read(
+        self,
+        window: Window | None = None,
+        undeclared: np.ndarray | None = None,
+        out_shape: tuple[int, int] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return a window's bands, (3, rows, columns) uint8 in R, G, B, and its no-data mask, bool.
 
         Parameters
@@ -156,19 +161,23 @@ class SceneReader:
             The whole scene if none is given.
         undeclared : (rows, columns) bool, optional
             The window's part of `find_border`, for who knows it already.
+        out_shape : (int, int), optional
+            Rows and columns of the answer: every so many pixels of the window, from overviews where there are any.
 
         Raises
         ------
         InputError
             The file ends early or is damaged.
         """
-        numbers = self._read(window)
+        numbers = self._read(window, out_shape)
         if self.declares_nodata:
             nodata = self._declared(numbers, window)
-        elif undeclared is not None:
-            nodata = undeclared
-        else:
+        elif undeclared is None:
             nodata = self.find_border()[window.slices if window else ...]
+        else:
+            nodata = undeclared
+        if nodata.shape != numbers.shape[1:]:
+            nodata = cv2.resize(nodata.view(np.uint8), numbers.shape[:0:-1], interpolation=cv2.INTER_NEAREST) > 0
         if np.issubdtype(numbers.dtype, np.floating):
             nodata = nodata | np.isnan(numbers).any(axis=0)
         return self._to_8bit(numbers), nodata
@@ -232,7 +241,7 @@ class SceneReader:
         valid = np.zeros(numbers.shape[1:], bool)
         for file, band in {(file, band) for file, band in zip(self._files, self._numbers, strict=True)}:
             with _naming(file.name):
-                valid |= file.read_masks(band, window=_rasterio_window(window)) > 0
+                valid |= file.read_masks(band, window=_rasterio_window(window), out_shape=numbers.shape[1:]) > 0
         return ~valid
 
     def find_border(self) -> np.ndarray:
