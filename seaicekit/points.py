@@ -188,7 +188,7 @@ class ReferencePoints:
         path = self.path if path is None else path
         if path is None:
             raise InputError("path: none is known; say where the points shall be saved")
-        text = self._text()
+        text = self._geojson()
         try:
             write_text(path, text)
         except OSError as error:
@@ -265,7 +265,7 @@ class ReferencePoints:
         if self.path is not None and location(path).absolute() == location(self.path).absolute():
             self._written = content
 
-    def _text(self) -> str:
+    def _geojson(self) -> str:
         features = [feature for feature, _ in self.unplaced]
         for key, (code, read) in self._points.items():
             lonlat = self._known[key][1]
@@ -273,8 +273,8 @@ class ReferencePoints:
             geometry = {"type": "Point", "coordinates": lonlat} if lonlat else None
             properties = {**_dict(read, "properties"), **own}
             features.append({"type": "Feature", **read, "geometry": geometry, "properties": properties})
-        # A line for each feature, in ASCII: it is compared easily, and any text that was read can be written.
-        lines = ",\n".join(json.dumps(feature, allow_nan=False) for feature in features)
+        # A line for each feature, so that versions are compared easily.
+        lines = ",\n".join(_text(feature) for feature in features)
         head = json.dumps({"type": "FeatureCollection", "format": FORMAT, "crs": CRS_MEMBER})
         return f'{head[:-1]}, "features": [\n{lines}\n]}}\n'
 
@@ -293,16 +293,17 @@ class ReferencePoints:
         for scene, pixels in wanted.items():
             refused |= {(scene, *pixel): reason for pixel, reason in self._look(scene, pixels).items()}
         points, seen, changed = {} if replace else dict(self._points), set(), set()
+        unplaced = {_text(feature): (feature, reason) for feature, reason in (() if replace else self.unplaced)}
         for key, code, feature in found:
             if key in refused:
                 left.append((feature, refused[key]))
                 continue
+            unplaced.pop(_text(feature), None)  # its scene can be opened again
             if key in points and points[key][0] != code:
                 changed.add(key)
             seen.add(key)
             points[key] = code, _further(feature)
-        unplaced = {json.dumps(each[0], sort_keys=True): each for each in (() if replace else self.unplaced)}
-        unplaced |= {json.dumps(each[0], sort_keys=True): each for each in left}  # once, if a file is read twice
+        unplaced |= {_text(each[0]): each for each in left}  # once, if a file is read twice
         self.message = f"loaded {len(seen)} point{'s' * (len(seen) != 1)}"
         if left:
             reasons = Counter(reason for _, reason in left).most_common()
@@ -430,6 +431,10 @@ class _Grid:
         if np.allclose(self.lonlat(row, col) or math.inf, (lon, lat), rtol=0, atol=10**-DECIMALS):
             return True  # as saved, even where the way back is lost, as beyond the edge of a projection
         return any(max(abs(r - row - 0.5), abs(c - col - 0.5)) <= 1 for r, c in self._cells(lon, lat))
+
+
+def _text(feature: dict) -> str:
+    return json.dumps(feature, allow_nan=False)  # in ASCII, so that any text that was read can be written
 
 
 def _turned(lon: float) -> float:

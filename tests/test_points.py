@@ -265,6 +265,9 @@ def test_what_cannot_be_used_is_told_and_kept(pair, tmp_path):
     assert {json.dumps(json.loads(json.dumps(each))) for each, _ in odd} < set(kept) and len(kept) == len(odd) + 2
     made.clear()
     write_tiff(pair["torn"], np.full((3, 20, 30), 9, np.uint8))
+    made.load(path)
+    assert list(made) == [Point("torn", 4, 4, 1)] and len(made.unplaced) == len(odd) - 1
+    assert made.undo() and not len(made)
     again = ReferencePoints(pair, path)  # the scene is back, and so is its point
     assert list(again) == [Point("torn", 4, 4, 1)] and len(again.unplaced) == len(odd) - 1
 
