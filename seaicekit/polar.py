@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Frame = tuple[float, float, float, float]
 
 LAND, OCEAN, LINE, INK = "#e9e6df", "#f5f9fb", "#b9c6cf", "#4a5963"
+FINE = (0.01, 0.02, 0.05, 0.1, 0.2)  # degrees between the lines of a map of a few kilometres
 SMALLEST = 250_000  # metres that a map shows at least, so that there is a coast or a line to hold on to
 
 
@@ -28,6 +29,29 @@ def is_north(crs: str) -> bool:
     import pyproj
 
     return pyproj.CRS(crs).area_of_use.north > 0
+
+
+def ocean(crs: str) -> shapely.Geometry:
+    """Return the seas around a pole in degrees, each corner where it lies on the polar map of ``crs``.
+
+    It is to be drawn on that map, where the corners' straight lines are the coast; in degrees it is no
+    polygon, for it goes around the pole.
+    """
+    import shapely
+
+    return shapely.transform(_ocean(crs).simplify(500), _to(crs, inverse=True), interleaved=False)
+
+
+def graticule(crs: str, frame: Frame) -> list[tuple[str, np.ndarray]]:
+    """Return the meridians and parallels that cross a frame in metres: their degrees in words, and (n, 2) degrees."""
+    import shapely
+
+    back = _to(crs, inverse=True)
+    return [
+        (text, np.column_stack(back(*shapely.get_coordinates(piece).T)))
+        for text, line, _ in _graticule(crs, frame)
+        for piece in getattr(line, "geoms", [line])
+    ]
 
 
 def outline(geometry: dict, crs: str) -> shapely.Geometry:
@@ -76,7 +100,7 @@ def draw(axis: matplotlib.axes.Axes, crs: str, frame: Frame) -> None:
         for piece in getattr(line, "geoms", [line]):
             axis.plot(*piece.xy, color=LINE, linewidth=0.6, zorder=2)
         _label(axis, text, line, sides, frame, taken)
-    _scale(axis, frame)
+    _scale(axis, crs, frame)
 
 
 def locate(axis: matplotlib.axes.Axes, crs: str, frame: Frame) -> None:
@@ -137,14 +161,14 @@ def _graticule(crs: str, frame: Frame) -> list[tuple[str, shapely.Geometry, str]
     if box.contains(shapely.Point(0, 0)):
         lon, lat = np.array([-180.0, 179.9]), np.append(lat, pole)
     lines = []
-    step = _step(np.ptp(lat), (0.5, 1, 2, 5, 10))
+    step = _step(np.ptp(lat), (*FINE, 0.5, 1, 2, 5, 10))
     for value in np.arange(np.ceil(lat.min() / step), np.floor(lat.max() / step) + 1) * step:
         if abs(value) < 90:
             line = shapely.LineString(np.column_stack(to(np.linspace(lon.min(), lon.max(), 800), np.full(800, value))))
             lines.append((f"{abs(value):g}° {'N' if value > 0 else 'S'}", line.intersection(box), "lrbt"))
     far = np.sign(pole) * (90 - step)  # meridians end before they run into one another at the pole
     near = lat[np.argmin(np.abs(lat))]
-    step = _step(np.ptp(lon), (0.5, 1, 2, 5, 10, 15, 30))
+    step = _step(np.ptp(lon), (*FINE, 0.5, 1, 2, 5, 10, 15, 30))
     for value in np.arange(np.ceil(lon.min() / step), np.floor(lon.max() / step) + 1) * step:
         line = shapely.LineString(np.column_stack(to(np.full(400, value), np.linspace(near, far, 400))))
         value = (value + 180) % 360 - 180
@@ -185,11 +209,24 @@ def _label(
                       zorder=3)  # fmt: skip
 
 
-def _scale(axis: matplotlib.axes.Axes, frame: Frame) -> None:
+def scale(crs: str, frame: Frame) -> tuple[float, float]:
+    """Choose a scale bar for a frame: its kilometres, and the metres on the map that these are in its middle."""
+    import pyproj
+
+    west, south, east, north = frame
+    lon, lat = _to(crs, inverse=True)((west + east) / 2, (south + north) / 2)
+    # Polar stereographic maps are true at one parallel only; at the pole the scale has no direction.
+    factor = pyproj.Proj(crs).get_factors(lon, np.clip(lat, -89.99, 89.99)).parallel_scale
+    steps = [base * 10**power for power in range(-2, 4) for base in (1, 2, 5)]
+    length = max((step for step in steps if step * 1000 * factor <= (east - west) / 4), default=steps[0])
+    return length, length * 1000 * factor
+
+
+def _scale(axis: matplotlib.axes.Axes, crs: str, frame: Frame) -> None:
     west, south, east, _ = frame
     size = east - west
-    length = max(step for step in (20, 50, 100, 200, 500, 1000, 2000) if step * 1000 <= size / 4 or step == 20) * 1000
+    length, drawn = scale(crs, frame)
     x, y = west + 0.04 * size, south + 0.04 * size
-    axis.plot([x, x + length], [y, y], color=INK, linewidth=2.2, solid_capstyle="butt", zorder=7)
-    axis.annotate(f"{length // 1000} km", (x + length / 2, y), (0, 3), textcoords="offset points", ha="center",
+    axis.plot([x, x + drawn], [y, y], color=INK, linewidth=2.2, solid_capstyle="butt", zorder=7)
+    axis.annotate(f"{length:g} km", (x + drawn / 2, y), (0, 3), textcoords="offset points", ha="center",
                   va="bottom", fontsize=8.5, color=INK, zorder=7)  # fmt: skip

@@ -1,0 +1,80 @@
+"""What lies below and above the rasters of an interactive map: sea and land, degrees, a basemap."""
+
+from __future__ import annotations
+
+import functools
+import urllib.request
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seaicekit import polar
+from seaicekit.maps.layers import MERCATOR, Bounds
+
+if TYPE_CHECKING:
+    import ipyleaflet
+
+RADIUS = 6378137  # metres, of Web Mercator's sphere
+
+
+def seas(crs: str) -> list:
+    """Return the seas as nested lists of (latitude, longitude): polygons, rings, points."""
+    import shapely
+    from odc.geo.data import ocean_geojson
+
+    if crs == MERCATOR:
+        shape = shapely.union_all([shapely.geometry.shape(f["geometry"]) for f in ocean_geojson()["features"]])
+    else:
+        shape = polar.ocean(crs)
+    return [
+        [shapely.get_coordinates(ring)[:, ::-1].round(4).tolist() for ring in (part.exterior, *part.interiors)]
+        for part in shapely.get_parts(shape)
+    ]
+
+
+def degrees(crs: str, frame: Bounds) -> list[tuple[str, np.ndarray]]:
+    """Return meridians and parallels around a frame in metres of the map: their text, and (n, 2) degrees."""
+    west, south, east, north = frame
+    wide, high = east - west, north - south
+    frame = west - 1.5 * wide, south - 1.5 * high, east + 1.5 * wide, north + 1.5 * high
+    if crs != MERCATOR:
+        return polar.graticule(crs, frame)
+    lon = np.degrees(np.array([frame[0], frame[2]]) / RADIUS)
+    lat = np.degrees(np.arctan(np.sinh(np.array([frame[1], frame[3]]) / RADIUS)))
+    lines = []
+    for low, high, across, sides in ((*lon, lat, "EW"), (*lat, lon, "NS")):
+        step = next((step for step in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10) if (high - low) / step <= 12), 30)
+        for value in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step:
+            shown = (value + 180) % 360 - 180 if sides == "EW" else value
+            text = f"{abs(shown):g}°" + (f" {sides[0] if shown > 0 else sides[1]}" if shown % 180 else "")
+            ends = np.column_stack([np.full(2, value), across])
+            lines.append((text, ends if sides == "EW" else ends[:, ::-1]))
+    return lines
+
+
+def basemap(crs: str) -> ipyleaflet.TileLayer | None:
+    """Return a basemap, if its server answers within a second."""
+    import ipyleaflet
+    import xyzservices.providers as providers
+
+    if crs == MERCATOR:
+        provider, options = providers.OpenStreetMap.Mapnik, {}
+    else:
+        provider = providers.NASAGIBS[f"BlueMarble{crs[-4:]}"]
+        # Tiles of 512 pixels, of which the first four meet at the pole, down to 512 m a pixel.
+        options = {"tile_size": 512, "zoom_offset": -2, "min_zoom": 2, "max_native_zoom": 6}
+    address = provider.build_url()
+    if not _answers(address.format(z=0, x=0, y=0)):
+        return None
+    options |= {"max_zoom": 22, "attribution": provider.html_attribution, "name": "basemap"}
+    return ipyleaflet.TileLayer(url=address, base=True, **options)
+
+
+@functools.cache
+def _answers(url: str) -> bool:
+    try:
+        asked = urllib.request.Request(url, headers={"User-Agent": "seaicekit"})
+        with urllib.request.urlopen(asked, timeout=1) as answer:
+            return answer.status == 200
+    except (OSError, ValueError):
+        return False
