@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import urllib.request
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     import ipyleaflet
 
 RADIUS = 6378137  # metres, of Web Mercator's sphere
+
+
+def projector(crs: str) -> Callable:
+    """Return what turns longitudes and latitudes, arrays of degrees, to metres of the map."""
+    if crs != MERCATOR:
+        return polar.projector(crs)
+    # As it stands beyond 180° too, for what lies across it.
+    return lambda lon, lat: (np.radians(lon) * RADIUS, np.arcsinh(np.tan(np.radians(np.clip(lat, -85, 85)))) * RADIUS)
 
 
 def seas(crs: str) -> list:
@@ -47,7 +56,7 @@ def degrees(crs: str, frame: Bounds) -> list[tuple[str, np.ndarray]]:
         for value in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step:
             shown = (value + 180) % 360 - 180 if sides == "EW" else value
             text = f"{abs(shown):g}°" + (f" {sides[0] if shown > 0 else sides[1]}" if shown % 180 else "")
-            ends = np.column_stack([np.full(2, value), across])
+            ends = np.column_stack([np.full(65, value), np.linspace(*across, 65)])
             lines.append((text, ends if sides == "EW" else ends[:, ::-1]))
     return lines
 

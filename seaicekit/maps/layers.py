@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,9 +69,7 @@ class Layer:
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), Reader(self.file) as reader:
             count = 3 if self.kind == "scene" and reader.dataset.count >= 3 else 1
             target = rasterio.crs.CRS.from_user_input(crs)
-            image = reader.part(
-                bounds, dst_crs=target, bounds_crs=target, indexes=tuple(range(1, count + 1)), **wanted
-            )
+            image = reader.part(bounds, dst_crs=target, bounds_crs=target, indexes=tuple(range(1, count + 1)), **wanted)
         return image.data, image.mask.astype(bool)
 
     def image(self, bounds: Bounds, crs: str, shape: tuple[int, int]) -> np.ndarray:
@@ -171,14 +170,17 @@ def _legend(source: rasterio.DatasetReader) -> tuple[SeaIceClass, ...]:
     seen = set(named) or set(np.unique(source.read(1, out_shape=shape)).tolist()) - {source.nodata, NODATA}
     if not (named or table or seen <= set(usual)):
         return ()
-    return tuple(
-        SeaIceClass(
-            code,
-            named.get(code) or (usual[code].name if code in usual else f"class {code}"),
-            "#{:02x}{:02x}{:02x}".format(*table[code]) if code in table else _colour(code),
+    return (
+        tuple(
+            SeaIceClass(
+                code,
+                named.get(code) or (usual[code].name if code in usual else f"class {code}"),
+                "#{:02x}{:02x}{:02x}".format(*table[code]) if code in table else _colour(code),
+            )
+            for code in sorted(seen)
         )
-        for code in sorted(seen)
-    ) or LEGEND
+        or LEGEND
+    )
 
 
 def _colour(code: int) -> str:
@@ -232,8 +234,10 @@ def _copy(reader: scenes.SceneReader) -> rasterio.MemoryFile:
     # The last cell may hang over the edge, so a pixel of the copy is a little less than `step` wide.
     transform = reader.transform * rasterio.Affine.scale(reader.shape[1] / cols, reader.shape[0] / rows)
     memory = rasterio.MemoryFile(ext=".tif")
-    profile = {"driver": "GTiff", "count": 4, "height": rows, "width": cols, "dtype": "uint8", "tiled": True,
-               "compress": "LZW", "photometric": "RGB", "alpha": "YES", "crs": reader.crs, "transform": transform}  # fmt: skip
+    profile = {
+        "driver": "GTiff", "count": 4, "height": rows, "width": cols, "dtype": "uint8", "tiled": True,
+        "compress": "LZW", "photometric": "RGB", "alpha": "YES", "crs": reader.crs, "transform": transform,
+    }  # fmt: skip
     with memory.open(**profile) as target:
         target.write(bands, [1, 2, 3])
         target.write(valid * np.uint8(255), 4)
@@ -307,9 +311,9 @@ def areas(layer: Layer) -> dict[int, float]:
         rows, cols = (
             np.unique(np.linspace(0, side, min(GRID, side) + 1).round().astype(int)).tolist() for side in source.shape
         )
-        for top, bottom in zip(rows[:-1], rows[1:], strict=True):
+        for top, bottom in itertools.pairwise(rows):
             strip = source.read(1, window=rasterio.windows.Window(0, top, source.width, bottom - top))
-            for left, right in zip(cols[:-1], cols[1:], strict=True):
+            for left, right in itertools.pairwise(cols):
                 counts = np.bincount(strip[:, left:right].ravel(), minlength=256)
                 # An edge that is straight on the map is bent on the Earth, so it gets points on its way.
                 edge = shapely.box(left, top, right, bottom).segmentize(max(right - left, bottom - top) / 4)

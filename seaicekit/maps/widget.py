@@ -13,19 +13,21 @@ import leafmap.leafmap
 import numpy as np
 
 from seaicekit.files import InputError
-from seaicekit.maps import ground, words
+from seaicekit.maps import ground, page, paper, words
 from seaicekit.maps.layers import MERCATOR, Layer, extent
-from seaicekit.maps.server import DEEPEST, HALF, resolution, url
+from seaicekit.maps.server import DEEPEST, resolution, url
 from seaicekit.polar import LINE, OCEAN
 
-SHOWN = 640  # pixels that the rasters' longer side is to have at first
+SHOWN = 560  # pixels that the rasters' longer side is to have at first
 STYLE = """<style>
 .seaicekit-map { color: #24313a; --jp-widgets-color: #24313a; --jp-widgets-label-color: #24313a;
   --jp-ui-font-color1: #24313a; --jp-widgets-input-color: #24313a; --jp-widgets-input-background-color: #fff;
   --jp-content-font-color1: #24313a; --jp-layout-color1: #fff; --jp-layout-color2: #e7ebee;
   background: #fff; padding: 4px 8px; font-size: 12px; }
 .seaicekit-map .jupyter-widgets, .seaicekit-map .widget-html-content, .seaicekit-map table { font-size: 12px;
-  color: #24313a; background: transparent; }
+  color: #24313a; background: transparent; line-height: 1.45; }
+.seaicekit-map .jupyter-widgets { line-height: 24px; }
+.leaflet-div-icon:has(.seaicekit-degrees) { background: none; border: none; text-align: center; }
 .seaicekit-map th { font-weight: 600; }
 .seaicekit-degrees { font: 11px sans-serif; color: #4a5963; white-space: nowrap;
   text-shadow: 0 0 3px #fff, 0 0 3px #fff, 0 0 3px #fff; }
@@ -34,18 +36,10 @@ STYLE = """<style>
 
 def projection(crs: str) -> dict:
     """Describe a CRS to Leaflet."""
-    import pyproj
-
     if crs == MERCATOR:
         return ipyleaflet.projections.EPSG3857
-    return {
-        "name": crs,
-        "custom": True,
-        "proj4def": pyproj.CRS(crs).to_proj4(),
-        "origin": [-HALF, HALF],
-        "resolutions": [resolution(crs, zoom) for zoom in range(DEEPEST[crs] + 1)],
-        "bounds": [[-HALF, -HALF], [HALF, HALF]],
-    }
+    known = ipyleaflet.projections[crs.replace(":", "")].NASAGIBS  # the same square, but only down to 256 m a pixel
+    return known | {"resolutions": [resolution(crs, zoom) for zoom in range(DEEPEST[crs] + 1)]}
 
 
 class IceMap(leafmap.leafmap.Map):
@@ -74,9 +68,13 @@ class IceMap(leafmap.leafmap.Map):
         sea.name = "coast"  # leafmap calls the first layer OpenStreetMap
         self._below = [sea, *filter(None, [ground.basemap(crs) if basemap else None])]
         self._tiles = {
-            layer.name: ipyleaflet.TileLayer(url=url(layer, crs), name=layer.name, max_zoom=DEEPEST[crs])
+            layer.name: ipyleaflet.TileLayer(
+                url=url(layer, crs), name=layer.name, max_zoom=DEEPEST[crs],
+                attribution=html.escape(words.attribution(layers)),
+                visible=layer.kind != "confidence" or len(layers) == 1,  # it would cover what it is about
+            )
             for layer in layers
-        }
+        }  # fmt: skip
         self._lines = self._degrees(frame)
         self._spots = self._marked(points)
         self._cross = ipyleaflet.CircleMarker(
@@ -90,15 +88,11 @@ class IceMap(leafmap.leafmap.Map):
 
     def save_html(self, path: str | os.PathLike) -> Path:
         """Write the map as a page that needs neither kernel nor network; see `seaicekit.maps.save_html`."""
-        from seaicekit.maps.page import save_html
-
-        return save_html(self._given, path, self._crs, self._points)
+        return page.save_html(self._given, path, self._crs, self._points)
 
     def save_png(self, path: str | os.PathLike) -> Path:
         """Write the map as a figure; see `seaicekit.maps.save_png`."""
-        from seaicekit.maps.paper import save_png
-
-        return save_png(self._given, path, None if self._crs == MERCATOR else self._crs, self._points)
+        return paper.save_png(self._given, path, None if self._crs == MERCATOR else self._crs, self._points)
 
     def update_layer_manager(self) -> None:
         """Leave leafmap's list of layers alone, which is built anew with each one added; this map has its own."""
@@ -120,7 +114,7 @@ class IceMap(leafmap.leafmap.Map):
                 raise InputError(f"{name}: no layer of this map; there are {', '.join(self._tiles)}")
         if left is not None and left == right:
             raise InputError(f"{left}: on both sides there would be nothing to swipe between; name two layers")
-        self._left.value, self._right.value = left, right
+        self._left.value, self._right.value = left or "", (left and right) or ""
 
     def _degrees(self, frame: tuple) -> list[ipyleaflet.Layer]:
         lines = ground.degrees(self._crs, frame)
@@ -164,7 +158,7 @@ class IceMap(leafmap.leafmap.Map):
         shown = ipywidgets.Checkbox(value=True, description="coast and degrees", indent=False, layout=wide)
         shown.observe(lambda _: self._arrange(), "value")
         self._shown = shown
-        options = [("off", None), *((name, name) for name in self._tiles)]
+        options = [("off", ""), *((name, name) for name in self._tiles)]
         style = {"description_width": "64px"}
         self._left = ipywidgets.Dropdown(options=options, description="swipe: left", layout=wide, style=style)
         self._right = ipywidgets.Dropdown(options=options, description="right", layout=wide, style=style)
@@ -173,19 +167,18 @@ class IceMap(leafmap.leafmap.Map):
             side.observe(lambda _: self._arrange(), "value")
         self._told = ipywidgets.HTML("Click the map to see what is there.")
         legend = words.table(self._layers, words.measured(self._layers))
+        looks = ipywidgets.HTML(STYLE, layout=ipywidgets.Layout(height="0", margin="0"))
         for place, children in (
-            ("topright", [ipywidgets.HTML(STYLE, layout=ipywidgets.Layout(height="0", margin="0")), *rows, shown, *sides]),
-            ("bottomright", [ipywidgets.HTML(legend)] if legend else []),
-            ("bottomleft", [self._told]),
-        ):  # fmt: skip
+            ("topright", [looks, *rows, shown, *sides]),
+            ("bottomright", [self._told, ipywidgets.HTML(legend)]),
+        ):
             box = ipywidgets.VBox(children, layout=ipywidgets.Layout(overflow="hidden", max_width="320px"))
             box.add_class("seaicekit-map")
-            if children:
-                self.add(ipyleaflet.WidgetControl(widget=box, position=place))
+            self.add(ipyleaflet.WidgetControl(widget=box, position=place))
 
     def _row(self, name: str, tiles: ipyleaflet.TileLayer) -> ipywidgets.HBox:
         shown = ipywidgets.Checkbox(
-            value=True, description=name, indent=False, layout=ipywidgets.Layout(width="104px"), tooltip=name
+            value=tiles.visible, description=name, indent=False, layout=ipywidgets.Layout(width="104px"), tooltip=name
         )
         opacity = ipywidgets.FloatSlider(
             value=1, min=0, max=1, step=0.05, readout=False, layout=ipywidgets.Layout(width="104px"),
@@ -205,7 +198,7 @@ class IceMap(leafmap.leafmap.Map):
         above = [*(self._lines if self._shown.value else []), *self._spots, self._cross]
         below = self._below if self._shown.value else self._below[1:]
         # The divider brings its two layers itself; the others would cover them, or show below them.
-        self.layers = tuple([*below, *([] if swiped else self._tiles.values()), *above])
+        self.layers = (*below, *([] if swiped else self._tiles.values()), *above)
         if swiped:
             left.visible = right.visible = True
             self._swipe = ipyleaflet.SplitMapControl(left_layer=left, right_layer=right)
