@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import threading
 import urllib.request
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -81,9 +83,16 @@ def basemap(crs: str) -> ipyleaflet.TileLayer | None:
 
 @functools.cache
 def _answers(url: str) -> bool:
-    try:
-        asked = urllib.request.Request(url, headers={"User-Agent": "seaicekit"})
-        with urllib.request.urlopen(asked, timeout=1) as answer:
-            return answer.status == 200
-    except (OSError, ValueError):
-        return False
+    answered: list[int] = []
+
+    def ask() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            asked = urllib.request.Request(url, headers={"User-Agent": "seaicekit"})
+            with urllib.request.urlopen(asked, timeout=1) as answer:
+                answered.append(answer.status)
+
+    # To look up a server's name can take much longer than any timeout, so this does not wait for it.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(1.5)
+    return answered == [200]

@@ -214,11 +214,9 @@ def _lines(plot: figure, crs: str, bounds: Bounds) -> None:
 def _points(plot: figure, crs: str, points: list[dict]) -> None:
     from bokeh.models import ColumnDataSource, HoverTool
 
-    to = ground.projector(crs)
-    places = [to(np.array([point["longitude"]]), np.array([point["latitude"]])) for point in points]
+    x, y = ground.projector(crs)(*(np.array([point[key] for point in points]) for key in ("longitude", "latitude")))
     source = ColumnDataSource({
-        "x": [float(x[0]) for x, _ in places], "y": [float(y[0]) for _, y in places],
-        "colour": [point["colour"] for point in points], "text": [point["text"] for point in points],
+        "x": x, "y": y, "colour": [point["colour"] for point in points], "text": [point["text"] for point in points],
     })  # fmt: skip
     marks = plot.scatter("x", "y", source=source, size=10, fill_color="colour", line_color="#24313a", line_width=1.5)
     plot.add_tools(HoverTool(renderers=[marks], tooltips=[("point", "@text")]))  # bokeh escapes what it fills in

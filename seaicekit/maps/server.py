@@ -58,10 +58,12 @@ def url(layer: Layer, crs: str) -> str:
 
     Nothing but what was handed in here is served, and only to who knows the address.
     """
-    grid(crs)
+    import rio_tiler.io  # noqa: F401  here, for two threads that import at once get in each other's way
+
+    _ = grid(crs), layer.palette
     token = secrets.token_urlsafe(16)
     _served[token] = layer
-    return f"{address(port())}{token}/{crs.replace(':', '')}/{{z}}/{{x}}/{{y}}.png"
+    return f"{address(port())}api/tiles/{token}/{crs.replace(':', '')}/{{z}}/{{x}}/{{y}}.png"
 
 
 @functools.cache
@@ -77,7 +79,7 @@ def _server() -> object:
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     # A page from another address of this machine, as Voila's, may draw on what it loads.
     anywhere = Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET"])
-    routes = [Route("/", _alive), Route("/{token}/{grid}/{z:int}/{x:int}/{y:int}.png", _tile)]
+    routes = [Route("/", _alive), Route("/api/tiles/{token}/{grid}/{z:int}/{x:int}/{y:int}.png", _tile)]
     return ServerThread(Starlette(routes=routes, middleware=[anywhere]), port=0, host="127.0.0.1", wsgi=False)
 
 
