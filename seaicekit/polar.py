@@ -24,6 +24,16 @@ def crs_of(latitude: float) -> str:
     return "EPSG:3413" if latitude >= 0 else "EPSG:3031"
 
 
+def is_polar(crs: str) -> bool:
+    """Say whether a CRS is a known polar stereographic one."""
+    import pyproj
+
+    try:
+        return "Polar Stereographic" in pyproj.CRS(crs).coordinate_operation.method_name
+    except (pyproj.exceptions.CRSError, AttributeError):  # unknown, or not projected
+        return False
+
+
 def is_north(crs: str) -> bool:
     """Say which of the poles a CRS is made for."""
     import pyproj

@@ -213,8 +213,9 @@ def test_map_in_voila(page, folder):
 
 
 def test_page_opens_offline(page, folder, tmp_path):
-    made = {name: folder / f"{name}.tif" for name in ("scene", "label", "sure")}
-    maps.save_html(made, tmp_path / "map.html", points=folder / "points.geojson")
+    made = {f"{name}<img src=x onerror=window.run=1>": folder / f"{name}.tif" for name in ("scene", "label", "sure")}
+    title = "</title><img src=x onerror=window.run=1>"
+    maps.save_html(made, tmp_path / "map.html", points=folder / "points.geojson", title=title)
     asked = []
     page.context.set_offline(True)
     page.on("request", lambda request: asked.append(request.url))
@@ -234,9 +235,22 @@ def test_page_opens_offline(page, folder, tmp_path):
     assert "thin ice" in told and "77 %" in told
     shown = [float(number) for number in re.findall(r"(\d+\.\d{4})°", told)]
     np.testing.assert_allclose(shown[::-1], np.abs(degrees(24.5, 74.5)), atol=0.02)
+    page.locator(".noUi-handle").last.focus()  # the divider: all the way to the left, then back
+    page.keyboard.press("Home")
+    page.wait_for_timeout(800)
+    image = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert tuple(image[int(middles[1][1]), int(middles[1][0]) + 40].tolist()) == (180, 0, 0)
+    page.mouse.click(middles[1][0] + 40, middles[1][1])
+    page.wait_for_timeout(300)
+    assert "thin ice" in page.locator("text=brightness 180").locator("..").inner_text()
+    page.locator(".noUi-handle").last.focus()
+    page.keyboard.press("End")
+    page.wait_for_timeout(800)
+    image = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert tuple(image[int(middles[1][1]) + 40, int(middles[1][0]) + 40].tolist()) == LEGEND[1].rgb
     page.locator("input[type=checkbox]").nth(1).uncheck()
     page.wait_for_timeout(800)
     image = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     assert tuple(image[int(middles[0][1]) + 40, int(middles[0][0])].tolist()) == (0, 200, 0)
     page.context.set_offline(False)
-    assert page.problems == []
+    assert page.problems == [] and page.evaluate("window.run") is None and page.title() == title

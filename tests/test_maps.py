@@ -11,7 +11,7 @@ import pyproj
 import pytest
 import rasterio
 import requests
-from conftest import picture, write_tiff
+from conftest import write_tiff
 
 import seaicekit as sik
 from seaicekit import maps, rasters
@@ -144,6 +144,8 @@ def test_click_says_what_is_there(tmp_path):
             f"{lat:.4f}° N",
         ):
             assert said in view._told.value
+    utm = parts.load({"scene": write_tiff(tmp_path / "utm.tif", bands[:3].astype(np.uint8))})[0]
+    assert utm.at(-100, -60) is None
     view._interacted(type="click", coordinates=[70, 10])
     assert view._told.value.count("no data") == 3
     tile, down, across, _ = answer(view, "scene", "EPSG:3413", lon, lat, 12)
@@ -167,10 +169,11 @@ def test_layers_legend_points_and_swipe(small, tmp_path):
     assert spots.data["features"][0]["properties"]["style"]["fillColor"] == LEGEND[2].colour
     view._tell(extra="<i>me</i>")
     assert "&lt;i&gt;" in view._told.value
+    view.add_marker([-79, -172], name="mine")
     view.swipe("scene", "label")
     assert {"scene", "label"}.isdisjoint(layer.name for layer in view.layers) and view._swipe in view.controls
     view.swipe(None)
-    assert {"scene", "label"} <= {layer.name for layer in view.layers} and view._swipe is None
+    assert {"scene", "label", "mine"} <= {layer.name for layer in view.layers} and view._swipe is None
     for sides in (("scene", "scene"), ("scene", "nothing")):
         with pytest.raises(sik.InputError, match="nothing"):
             view.swipe(*sides)
@@ -198,6 +201,25 @@ def test_tiles_are_below_the_hubs_prefix_or_direct(monkeypatch):
     gone = {"base_url": "/a/", "url": "http://127.0.0.1:9/a/", "token": "t", "pid": 1}
     monkeypatch.setattr(server, "parent", lambda: gone)
     assert server.address(8765) == "/a/proxy/8765/"
+    plain = gone | {"url": f"http://127.0.0.1:{server.port()}/"}  # answers, but passes nothing on
+    monkeypatch.setattr(server, "parent", lambda: plain)
+    assert server.address(8765) == "http://127.0.0.1:8765/"
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3413", "EPSG:3031"])
+def test_nasas_tiles_fit_the_map(monkeypatch, crs):
+    from seaicekit.maps import ground
+
+    monkeypatch.setattr(ground, "_answers", lambda url: True)
+    tiles = ground.basemap(crs)
+    assert (
+        f"epsg{crs[-4:]}" in tiles.url and tiles.url.endswith("/500m/{z}/{y}/{x}.jpeg") and "GIBS" in tiles.attribution
+    )
+    level = tiles.max_native_zoom + tiles.zoom_offset  # NASA's first has 8192 m a pixel, its last but one 512
+    assert server.resolution(crs, tiles.max_native_zoom) == 8192 / 2**level == 512
+    assert level - tiles.max_native_zoom == -2 and tiles.tile_size == 512
+    monkeypatch.setattr(ground, "_answers", lambda url: False)
+    assert ground.basemap(crs) is None
 
 
 def test_undeclared_black_border_is_transparent(tmp_path):
@@ -244,7 +266,9 @@ def test_no_place_on_a_map(small, tmp_path):
         maps.interactive({"a": tmp_path / "broken.tif"})
     with pytest.raises(sik.InputError, match="EPSG:3857"):
         maps.interactive({"a": north}, crs="EPSG:3995")
-    picture(tmp_path / "grey.jpg")
+    for wrong in ("EPSG:32633", "EPSG:4326", "nonsense"):
+        with pytest.raises(sik.InputError, match="no polar stereographic"):
+            maps.save_png({"a": north}, tmp_path / "x.out", crs=wrong)
     assert not (tmp_path / "x.out").exists()
 
 

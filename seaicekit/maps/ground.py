@@ -46,8 +46,8 @@ def seas(crs: str) -> list:
 def degrees(crs: str, frame: Bounds) -> list[tuple[str, np.ndarray]]:
     """Return meridians and parallels around a frame in metres of the map: their text, and (n, 2) degrees."""
     west, south, east, north = frame
-    wide, high = east - west, north - south
-    frame = west - 1.5 * wide, south - 1.5 * high, east + 1.5 * wide, north + 1.5 * high
+    x, y, half = (west + east) / 2, (south + north) / 2, 2 * max(east - west, north - south)
+    frame = x - half, y - half, x + half, y + half
     if crs != MERCATOR:
         return polar.graticule(crs, frame)
     lon = np.degrees(np.array([frame[0], frame[2]]) / RADIUS)

@@ -97,6 +97,8 @@ class Layer:
     def at(self, longitude: float, latitude: float) -> int | None:
         """Return what is at a place: a class code, per cent, or max(R, G, B); None outside and at no data."""
         (x,), (y,) = rasterio.warp.transform("EPSG:4326", self.crs, [longitude], [latitude])
+        if not np.isfinite([x, y]).all():  # the far side of the Earth, for some projections
+            return None
         with rasters.opened(self.file) as source:
             row, col = map(int, np.floor(source.index(x, y, op=float)))
             if not (0 <= row < source.height and 0 <= col < source.width):
@@ -257,11 +259,16 @@ def chosen_crs(layers: Sequence[Layer], crs: str | None) -> str:
     Raises
     ------
     InputError
-        The layers lie in two hemispheres, or not in that of the CRS.
+        The layers lie in two hemispheres, or not in that of the CRS, or that is not polar.
     """
     where = [latitude(layer) for layer in layers]
+    crs = crs and crs.upper()
     if crs == MERCATOR:
         return crs
+    if crs and not polar.is_polar(crs):
+        raise InputError(
+            f"crs={crs}: is no polar stereographic projection; give EPSG:3413 or EPSG:3031, or leave it out"
+        )
     south = next((layer for layer, value in zip(layers, where, strict=True) if value < 0), None)
     north = next((layer for layer, value in zip(layers, where, strict=True) if value >= 0), None)
     if south and north:
@@ -335,6 +342,6 @@ def concentration(layer: Layer, square: Mapping[int, float]) -> float | None:
     return ice / (water + ice)
 
 
-def on_top(layers: Sequence[Layer], kind: str) -> Layer | None:
-    """Return the uppermost layer of a kind, if there is one."""
-    return next((layer for layer in reversed(layers) if layer.kind == kind), None)
+def at_first(layer: Layer, layers: Sequence[Layer]) -> bool:
+    """Say whether a layer is to be seen at first; a confidence would cover what it is about."""
+    return layer.kind != "confidence" or len(layers) == 1

@@ -15,7 +15,7 @@ import numpy as np
 from seaicekit import polar
 from seaicekit.files import write_text
 from seaicekit.maps import ground, words
-from seaicekit.maps.layers import MERCATOR, Bounds, Layer, chosen_crs, extent, load
+from seaicekit.maps.layers import MERCATOR, Bounds, Layer, at_first, chosen_crs, extent, load
 from seaicekit.maps.server import grid
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ const row = Math.floor((y - south) / (north - south) * shape[0])
 const lines = []
 for (const {name, kind, names, values} of told) {
   const inside = row >= 0 && row < shape[0] && col >= 0 && col < shape[1]
-  const source = values.data.image[0]
+  const source = values.whole ?? values.data.image[0]
   const value = inside ? source[row * shape[1] + col] : 255
   const nothing = kind == "scene" ? (!inside || values.data.valid[0][row * shape[1] + col] == 0) : value == 255
   const said = nothing ? "no data" : kind == "scene" ? "brightness " + value :
@@ -80,6 +80,17 @@ x_range.setv({start: x - pixel * inner_width / 2, end: x + pixel * inner_width /
 y_range.setv({start: y - pixel * inner_height / 2, end: y + pixel * inner_height / 2})
 """
 
+# What is drawn of the rasters ends at the divider, so that the scene is seen beyond it.
+SWIPE = """
+for (const source of sources) {
+  const shown = source.data.image[0]
+  source.whole ??= Uint8Array.from(shown)
+  const cut = Math.round(cb_obj.value * cols)
+  for (let i = 0; i < shown.length; i++) shown[i] = i % cols < cut ? source.whole[i] : 255
+  source.change.emit()
+}
+"""
+
 
 def save_html(
     layers: Mapping[str, str | os.PathLike] | str | os.PathLike,
@@ -90,8 +101,8 @@ def save_html(
 ) -> Path:
     """Write rasters as one page to move about in, which needs neither kernel nor network.
 
-    The page holds pictures of at most 1400 pixels a side. It shows, hides and fades layers, and says what
-    is where the mouse is, or where it was clicked.
+    The page holds pictures of at most 1400 pixels a side. It shows, hides and fades layers, draws all
+    others aside from the scene, and says what is where the mouse is, or where it was clicked.
 
     Parameters
     ----------
@@ -115,8 +126,9 @@ def save_html(
     from bokeh.resources import INLINE
 
     opened = load(layers)
-    grid(chosen_crs(opened, crs))
-    page = file_html(_layout(opened, chosen_crs(opened, crs), points, title), INLINE, title=html.escape(title))
+    crs = chosen_crs(opened, crs)
+    grid(crs)  # it must be one of those with tiles, whose inverse the page knows
+    page = file_html(_layout(opened, crs, points, title), INLINE, title=title)
     write_text(path, page)
     return Path(path)
 
@@ -130,6 +142,8 @@ def _layout(layers: list[Layer], crs: str, points: words.Points | None, title: s
     shape = tuple(max(1, round(SIDE * side / max(wide, high))) for side in (high, wide))
     plot = _empty(crs, bounds)
     drawn = [(layer, *_drawn(plot, layer, crs, bounds, shape)) for layer in layers]
+    for layer, renderer, _ in drawn:
+        renderer.visible = at_first(layer, layers)
     _lines(plot, crs, bounds)
     if points is not None:
         _points(plot, crs, words.load_points(points, layers))
@@ -137,9 +151,9 @@ def _layout(layers: list[Layer], crs: str, points: words.Points | None, title: s
     told = _told(plot, drawn, crs, bounds, shape)
     legend = Div(text=words.table(layers, words.measured(layers)), width=300)
     credit = Div(text=html.escape(f"{crs}. {words.attribution(layers)}."), width=300, styles={"color": "#5a6872"})
-    side = column(Div(text=f"<h2 style='margin:0'>{html.escape(title)}</h2>", width=300), *_controls(drawn),
+    side = column(Div(text=f"<h2 style='margin:0'>{html.escape(title)}</h2>", width=300), *_controls(drawn, shape[1]),
                   legend, told, credit, width=310)  # fmt: skip
-    return row(plot, side, sizing_mode="stretch_both", styles={"font": "13px sans-serif", "color": "#24313a"})
+    return row(plot, side, sizing_mode="stretch_both", styles={"flex-wrap": "wrap"})
 
 
 def _empty(crs: str, bounds: Bounds) -> figure:
@@ -190,8 +204,7 @@ def _drawn(plot: figure, layer: Layer, crs: str, bounds: Bounds, shape: tuple[in
     # 255 lies above `high` and gets no colour.
     mapper = LinearColorMapper(palette=palette[:255], low=-0.5, high=254.5, high_color="#00000000")
     source = ColumnDataSource({"image": [values]})
-    drawn = plot.image("image", source=source, color_mapper=mapper, name=layer.name,
-                       visible=layer.kind != "confidence", **frame)  # fmt: skip
+    drawn = plot.image("image", source=source, color_mapper=mapper, name=layer.name, **frame)  # fmt: skip
     return drawn, source
 
 
@@ -272,9 +285,9 @@ def _told(plot: figure, drawn: list, crs: str, bounds: Bounds, shape: tuple[int,
     return div
 
 
-def _controls(drawn: list) -> list[UIElement]:
+def _controls(drawn: list, cols: int) -> list[UIElement]:
     from bokeh.layouts import row
-    from bokeh.models import Checkbox, CustomJS, Slider
+    from bokeh.models import Checkbox, CustomJS, Div, Slider
 
     rows = []
     for layer, renderer, _ in reversed(drawn):
@@ -285,4 +298,9 @@ def _controls(drawn: list) -> list[UIElement]:
             "value", CustomJS(args={"glyph": renderer.glyph}, code="glyph.global_alpha = cb_obj.value")
         )
         rows.append(row(shown, opacity))
+    sources = [source for layer, _, source in drawn if layer.kind != "scene"]
+    if 0 < len(sources) < len(drawn):
+        swipe = Slider(start=0, end=1, value=1, step=0.01, show_value=False, title=None, width=140)
+        swipe.js_on_change("value", CustomJS(args={"sources": sources, "cols": cols}, code=SWIPE))
+        rows.append(row(Div(text="swipe to the scene", width=130), swipe))
     return rows

@@ -14,7 +14,7 @@ import numpy as np
 
 from seaicekit.files import InputError
 from seaicekit.maps import ground, page, paper, words
-from seaicekit.maps.layers import MERCATOR, Layer, extent
+from seaicekit.maps.layers import MERCATOR, Layer, at_first, extent
 from seaicekit.maps.server import DEEPEST, resolution, url
 from seaicekit.polar import LINE, OCEAN
 
@@ -71,7 +71,7 @@ class IceMap(leafmap.leafmap.Map):
             layer.name: ipyleaflet.TileLayer(
                 url=url(layer, crs), name=layer.name, max_zoom=DEEPEST[crs],
                 attribution=html.escape(words.attribution(layers)),
-                visible=layer.kind != "confidence" or len(layers) == 1,  # it would cover what it is about
+                visible=at_first(layer, layers),
             )
             for layer in layers
         }  # fmt: skip
@@ -195,7 +195,9 @@ class IceMap(leafmap.leafmap.Map):
         if self._swipe is not None:
             self.remove(self._swipe)
             self._swipe = None
-        above = [*(self._lines if self._shown.value else []), *self._spots, self._cross]
+        mine = {*self._below, *self._tiles.values(), *self._lines, *self._spots, self._cross}
+        others = [layer for layer in self.layers if layer not in mine]  # that the user has added
+        above = [*others, *(self._lines if self._shown.value else []), *self._spots, self._cross]
         below = self._below if self._shown.value else self._below[1:]
         # The divider brings its two layers itself; the others would cover them, or show below them.
         self.layers = (*below, *([] if swiped else self._tiles.values()), *above)
