@@ -180,6 +180,9 @@ def test_map_in_jupyterlab_below_a_prefix(page, lab):
     assert "thin ice" in told and "77 %" in told
     np.testing.assert_allclose(shown[::-1], np.abs(degrees(45, 55)), atol=0.02)
 
+    page.mouse.click(*seen(page, 20, 30))
+    page.wait_for_selector("text=class: thick ice", timeout=10_000)
+
     # Swipe, and back.
     choose(page, 0, "scene")
     choose(page, 1, "label")

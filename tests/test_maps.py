@@ -167,7 +167,8 @@ def test_layers_legend_points_and_swipe(small, tmp_path):
     assert view.crs["name"] == "EPSG:3031"
     spots = next(layer for layer in view.layers if layer.name == "points")
     assert spots.data["features"][0]["properties"]["style"]["fillColor"] == LEGEND[2].colour
-    view._tell(extra="<i>me</i>")
+    view._pointed(spots.data["features"][0], [-79.2, -172.5])
+    view._interacted(type="click", coordinates=[-79.2, -172.5])
     assert "&lt;i&gt;" in view._told.value
     view.add_marker([-79, -172], name="mine")
     view.swipe("scene", "label")
@@ -280,7 +281,7 @@ def test_beyond_the_polar_maps_mercator_is_taken(tmp_path):
 def test_page_needs_nothing_from_elsewhere(small, tmp_path):
     _, labelled, _ = small
     made = {"<script>alert(1)</script>": labelled.path[0], "label": labelled.labels[0]}
-    maps.save_html(made, tmp_path / "deep" / "map.html", title="<b>T</b>")
+    maps.save_html(made, tmp_path / "deep" / "map.html", title="<b>T</b>", credit="© <b>me</b>")
     page = (tmp_path / "deep" / "map.html").read_text()
     assert not re.findall(r"""<(?:script|link|img|iframe)[^>]+(?:src|href)\s*=\s*["']?(?:https?:)?//""", page)
     assert "<script>alert(1)" not in page and "<b>T</b>" not in page and str(tmp_path) not in page

@@ -98,6 +98,7 @@ def save_html(
     crs: str | None = None,
     points: words.Points | None = None,
     title: str = "Sea ice",
+    credit: str = "",
 ) -> Path:
     """Write rasters as one page to move about in, which needs neither kernel nor network.
 
@@ -112,6 +113,8 @@ def save_html(
         Where to; the folder is made.
     title : str
         Of the page.
+    credit : str
+        Whose the scenes are; by default "contains Copernicus Sentinel data" where a path tells that.
 
     Returns
     -------
@@ -128,12 +131,12 @@ def save_html(
     opened = load(layers)
     crs = chosen_crs(opened, crs)
     grid(crs)  # it must be one of those with tiles, whose inverse the page knows
-    page = file_html(_layout(opened, crs, points, title), INLINE, title=title)
+    page = file_html(_layout(opened, crs, points, title, credit), INLINE, title=title)
     write_text(path, page)
     return Path(path)
 
 
-def _layout(layers: list[Layer], crs: str, points: words.Points | None, title: str) -> UIElement:
+def _layout(layers: list[Layer], crs: str, points: words.Points | None, title: str, credit: str) -> UIElement:
     from bokeh.layouts import column, row
     from bokeh.models import Div
 
@@ -150,9 +153,9 @@ def _layout(layers: list[Layer], crs: str, points: words.Points | None, title: s
     _scale_bar(plot, crs, bounds)
     told = _told(plot, drawn, crs, bounds, shape)
     legend = Div(text=words.table(layers, words.measured(layers)), width=300)
-    credit = Div(text=html.escape(f"{crs}. {words.attribution(layers)}."), width=300, styles={"color": "#5a6872"})
+    whose = html.escape(f"{crs}. {words.attribution(layers, credit)}.")
     side = column(Div(text=f"<h2 style='margin:0'>{html.escape(title)}</h2>", width=300), *_controls(drawn, shape[1]),
-                  legend, told, credit, width=310)  # fmt: skip
+                  legend, told, Div(text=whose, width=300, styles={"color": "#5a6872"}), width=310)  # fmt: skip
     return row(plot, side, sizing_mode="stretch_both", styles={"flex-wrap": "wrap"})
 
 

@@ -28,6 +28,7 @@ def save_png(
     crs: str | None = None,
     points: words.Points | None = None,
     title: str = "",
+    credit: str = "",
     dpi: int = 300,
 ) -> Path:
     """Write rasters as a figure on a polar map, a panel each, with where they lie, legend, areas and scale.
@@ -44,6 +45,8 @@ def save_png(
         As for `interactive`; drawn on each panel.
     title : str
         Above the panels.
+    credit : str
+        Whose the scenes are; by default "contains Copernicus Sentinel data" where a path tells that.
     dpi : int
         Pixels an inch.
 
@@ -59,14 +62,14 @@ def save_png(
     opened = load(layers)
     if crs == MERCATOR:
         raise InputError(f"crs={crs}: a figure is on a polar map; leave crs out")
-    drawn = _figure(opened, chosen_crs(opened, crs), points, title, dpi)
+    drawn = _figure(opened, chosen_crs(opened, crs), points, title, credit, dpi)
     with replacing(path) as place:
         drawn.savefig(place, dpi=dpi, bbox_inches="tight", pad_inches=0.06)
     return Path(path)
 
 
 def _figure(
-    layers: list[Layer], crs: str, points: words.Points | None, title: str, dpi: int
+    layers: list[Layer], crs: str, points: words.Points | None, title: str, credit: str, dpi: int
 ) -> matplotlib.figure.Figure:
     from matplotlib.figure import Figure
 
@@ -94,7 +97,9 @@ def _figure(
     if title:
         main.suptitle(_plain(title), fontsize=12)
     _beside(side, layers, crs, frame)
-    figure.supxlabel(f"{crs}. {words.attribution(layers)}.", fontsize=7, color="0.35", x=0.01, ha="left")
+    figure.supxlabel(
+        _plain(f"{crs}. {words.attribution(layers, credit)}."), fontsize=7, color="0.35", x=0.01, ha="left"
+    )
     return figure
 
 

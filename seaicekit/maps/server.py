@@ -131,7 +131,8 @@ def address(here: int) -> str:
     if hub:
         return f"{hub.rstrip('/')}/proxy/{here}/"
     server = parent()
-    return f"{server['base_url'].rstrip('/')}/proxy/{here}/" if server and _passes(server, here) else direct
+    passed = server and _passes(server["url"], server.get("token"), here)
+    return f"{server['base_url'].rstrip('/')}/proxy/{here}/" if passed else direct
 
 
 def parent() -> dict | None:
@@ -146,11 +147,12 @@ def parent() -> dict | None:
     return next((server for server in list_running_servers() if server["pid"] in above), None)
 
 
-def _passes(server: dict, here: int) -> bool:
+@functools.cache
+def _passes(server: str, token: str | None, here: int) -> bool:
     """Say whether a Jupyter server passes a port on; its answer counts, for it may be of another environment."""
-    headers = {"Authorization": f"token {server['token']}"} if server.get("token") else {}
+    headers = {"Authorization": f"token {token}"} if token else {}
     # The server may listen at a name for all the world, but this question is one of this machine.
-    asked = urllib.request.Request(f"{server['url'].rstrip('/')}/proxy/{here}/", headers=headers)
+    asked = urllib.request.Request(f"{server.rstrip('/')}/proxy/{here}/", headers=headers)
     try:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(asked, timeout=5) as answer:

@@ -82,6 +82,7 @@ class IceMap(leafmap.leafmap.Map):
             name="clicked",
         )  # fmt: skip
         self._swipe: ipyleaflet.SplitMapControl | None = None
+        self._point: tuple[list, str] = ([], "")
         self._add_panels()
         self._arrange()
         self.on_interaction(self._interacted)
@@ -149,7 +150,7 @@ class IceMap(leafmap.leafmap.Map):
             data={"type": "FeatureCollection", "features": features}, name="points",
             point_style={"radius": 5, "color": "#24313a", "weight": 1.5, "fillOpacity": 1},
         )  # fmt: skip
-        spots.on_click(lambda feature, **_: self._tell(extra=feature["properties"]["text"]))
+        spots.on_click(self._pointed)
         return [spots]
 
     def _add_panels(self) -> None:
@@ -206,23 +207,21 @@ class IceMap(leafmap.leafmap.Map):
             self._swipe = ipyleaflet.SplitMapControl(left_layer=left, right_layer=right)
             self.add(self._swipe)
 
+    def _pointed(self, feature: dict, coordinates: list, **_: object) -> None:
+        self._point = coordinates, feature["properties"]["text"]  # the map tells of the same click next
+
     def _interacted(self, **event: object) -> None:
         if event.get("type") == "click":
-            latitude, longitude = event["coordinates"]
-            self._cross.location, self._cross.opacity = [latitude, longitude], 1
-            self._clicked = longitude, latitude
-            self._tell()
+            self._cross.location, self._cross.opacity = event["coordinates"], 1
+            self._tell(*event["coordinates"], self._point[1] if self._point[0] == event["coordinates"] else "")
 
-    def _tell(self, extra: str = "") -> None:
-        """Say what is at the place that was clicked, in each layer from the top."""
-        longitude, latitude = getattr(self, "_clicked", (None, None))
-        lines = [f"<b>{html.escape(extra)}</b>"] if extra else []
-        if longitude is not None:
-            for layer in reversed(self._layers):
-                try:
-                    said = layer.said(layer.at(longitude, latitude))
-                except InputError as error:
-                    said = str(error)
-                lines.append(f"{html.escape(layer.name)}: <b>{html.escape(said)}</b>")
-            lines.append(words.place(longitude, latitude))
-        self._told.value = "<br>".join(lines)
+    def _tell(self, latitude: float, longitude: float, point: str) -> None:
+        """Say what is at a place, in each layer from the top."""
+        lines = [f"<b>{html.escape(point)}</b>"] if point else []
+        for layer in reversed(self._layers):
+            try:
+                said = layer.said(layer.at(longitude, latitude))
+            except InputError as error:  # a file that went away, or a server
+                said = str(error)
+            lines.append(f"{html.escape(layer.name)}: <b>{html.escape(said)}</b>")
+        self._told.value = "<br>".join([*lines, words.place(longitude, latitude)])

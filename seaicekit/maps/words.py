@@ -103,8 +103,9 @@ def place(longitude: float, latitude: float) -> str:
     return f"{abs(latitude):.4f}° {'S' if latitude < 0 else 'N'}, {abs(longitude):.4f}° {'W' if longitude < 0 else 'E'}"
 
 
-def attribution(layers: Sequence[Layer]) -> str:
-    """Say whose the scenes are, as far as their names tell it, and the coast."""
+def attribution(layers: Sequence[Layer], credit: str = "") -> str:
+    """Say whose the scenes are, as given or as far as their names tell it, and the coast."""
     paths = " ".join(layer.path.upper() for layer in layers)
-    sentinel = any(mark in paths for mark in ("S2A_", "S2B_", "S2C_", "SENTINEL-2", "MSIL1C", "MSIL2A"))
-    return "; ".join([*(["contains Copernicus Sentinel data"] if sentinel else []), COAST, "map: seaicekit"])
+    if not credit and any(mark in paths for mark in ("S2A_", "S2B_", "S2C_", "SENTINEL-2", "MSIL1C", "MSIL2A")):
+        credit = "contains Copernicus Sentinel data"
+    return "; ".join([*([credit] if credit else []), COAST, "map: seaicekit"])
