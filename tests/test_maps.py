@@ -167,9 +167,10 @@ def test_layers_legend_points_and_swipe(small, tmp_path):
     assert view.crs["name"] == "EPSG:3031"
     spots = next(layer for layer in view.layers if layer.name == "points")
     assert spots.data["features"][0]["properties"]["style"]["fillColor"] == LEGEND[2].colour
-    view._pointed(spots.data["features"][0], [-79.2, -172.5])
-    view._interacted(type="click", coordinates=[-79.2, -172.5])
-    assert "&lt;i&gt;" in view._told.value
+    view._interacted(type="click", coordinates=[-79.21, -172.5])
+    assert "class: thick ice" not in view._told.value
+    view._interacted(type="click", coordinates=[-79.2, -172.5 + 360])
+    assert "class: thick ice" in view._told.value and "&lt;i&gt;" in view._told.value
     view.add_marker([-79, -172], name="mine")
     view.swipe("scene", "label")
     assert {"scene", "label"}.isdisjoint(layer.name for layer in view.layers) and view._swipe in view.controls

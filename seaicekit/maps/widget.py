@@ -18,6 +18,7 @@ from seaicekit.maps.layers import MERCATOR, Layer, at_first, extent
 from seaicekit.maps.server import DEEPEST, resolution, url
 from seaicekit.polar import LINE, OCEAN
 
+RADIUS = 5  # pixels of a point's mark
 SHOWN = 560  # pixels that the rasters' longer side is to have at first
 STYLE = """<style>
 .seaicekit-map { color: #24313a; --jp-widgets-color: #24313a; --jp-widgets-label-color: #24313a;
@@ -76,13 +77,13 @@ class IceMap(leafmap.leafmap.Map):
             for layer in layers
         }  # fmt: skip
         self._lines = self._degrees(frame)
-        self._spots = self._marked(points)
+        self._marks = [] if points is None else words.load_points(points, layers)
+        self._spots = self._marked()
         self._cross = ipyleaflet.CircleMarker(
             location=[latitude, longitude], radius=7, color=words.POINT, weight=2, opacity=0, fill_opacity=0,
             name="clicked",
         )  # fmt: skip
         self._swipe: ipyleaflet.SplitMapControl | None = None
-        self._point: tuple[list, str] = ([], "")
         self._add_panels()
         self._arrange()
         self.on_interaction(self._interacted)
@@ -138,20 +139,17 @@ class IceMap(leafmap.leafmap.Map):
             ipyleaflet.LayerGroup(layers=texts, name="texts"),
         ]
 
-    def _marked(self, points: words.Points | None) -> list[ipyleaflet.Layer]:
-        if points is None:
+    def _marked(self) -> list[ipyleaflet.Layer]:
+        if not self._marks:
             return []
         features = [
             {"type": "Feature", "properties": {"text": point["text"], "style": {"fillColor": point["colour"]}},
              "geometry": {"type": "Point", "coordinates": [point["longitude"], point["latitude"]]}}
-            for point in words.load_points(points, self._layers)
+            for point in self._marks
         ]  # fmt: skip
-        spots = ipyleaflet.GeoJSON(
-            data={"type": "FeatureCollection", "features": features}, name="points",
-            point_style={"radius": 5, "color": "#24313a", "weight": 1.5, "fillOpacity": 1},
-        )  # fmt: skip
-        spots.on_click(self._pointed)
-        return [spots]
+        spots = {"radius": RADIUS, "color": "#24313a", "weight": 1.5, "fillOpacity": 1}
+        data = {"type": "FeatureCollection", "features": features}
+        return [ipyleaflet.GeoJSON(data=data, name="points", point_style=spots)]
 
     def _add_panels(self) -> None:
         wide = ipywidgets.Layout(width="212px")
@@ -207,16 +205,25 @@ class IceMap(leafmap.leafmap.Map):
             self._swipe = ipyleaflet.SplitMapControl(left_layer=left, right_layer=right)
             self.add(self._swipe)
 
-    def _pointed(self, feature: dict, coordinates: list, **_: object) -> None:
-        self._point = coordinates, feature["properties"]["text"]  # the map tells of the same click next
-
     def _interacted(self, **event: object) -> None:
         if event.get("type") == "click":
             self._cross.location, self._cross.opacity = event["coordinates"], 1
-            self._tell(*event["coordinates"], self._point[1] if self._point[0] == event["coordinates"] else "")
+            self._tell(*event["coordinates"])
 
-    def _tell(self, latitude: float, longitude: float, point: str) -> None:
+    def _point_at(self, latitude: float, longitude: float) -> str:
+        """Return what the properties of the point nearest to a place say, if that is within its mark."""
+        if not self._marks:
+            return ""
+        to = ground.projector(self._crs)
+        around = np.array([mark["longitude"] - longitude for mark in self._marks])
+        x, y = to((around + 180) % 360 - 180 + longitude, np.array([mark["latitude"] for mark in self._marks]))
+        far = np.hypot(*np.subtract([x, y], np.reshape(to(longitude, latitude), (2, 1))))
+        near = int(np.argmin(far))
+        return self._marks[near]["text"] if far[near] <= (RADIUS + 2) * resolution(self._crs, self.zoom) else ""
+
+    def _tell(self, latitude: float, longitude: float) -> None:
         """Say what is at a place, in each layer from the top."""
+        point = self._point_at(latitude, longitude)
         lines = [f"<b>{html.escape(point)}</b>"] if point else []
         for layer in reversed(self._layers):
             try:
