@@ -46,31 +46,6 @@ def test_figures_are_drawn(small, tmp_path):
         assert cv2.imread(str(tmp_path / f"{number}.png")).std() > 5
 
 
-def test_interactive_map_has_layers_legend_and_tiles(small):
-    import requests
-
-    _, labelled, _ = small
-    view = maps.interactive({"scene": labelled.path[0], "label": labelled.labels[0]})
-    named = {layer.name: layer for layer in view.layers}
-    assert {"scene", "label"} <= named.keys()
-    west, south, east, north = sik.open_scene(labelled.path[0]).rio.transform_bounds("EPSG:4326")
-    bounds = f"{named['label'].url}".split("?")
-    zoom = 8
-    x = int(((west + east) / 2 + 180) / 360 * 2**zoom)
-    latitude = np.radians((south + north) / 2)
-    y = int((1 - np.arcsinh(np.tan(latitude)) / np.pi) / 2 * 2**zoom)
-    answer = requests.get("?".join(bounds).format(z=zoom, x=x, y=y), timeout=30)
-    tile = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
-    painted = {tuple(colour) for colour in tile[tile[..., 3] == 255][:, 2::-1]}
-    assert {entry.rgb for entry in sik.classes.LEGEND} & painted
-
-
-def test_a_scene_without_crs_has_no_place_on_a_map(tmp_path):
-    cv2.imwrite(str(tmp_path / "a.png"), np.full((20, 20, 3), 90, np.uint8))
-    with pytest.raises(sik.InputError, match="no CRS"):
-        maps.interactive({"scene": tmp_path / "a.png"})
-
-
 def feature(number, *boxes, day=None):
     shape = shapely.MultiPolygon([shapely.box(*box) for box in boxes])
     properties = {"datetime": day and f"2019-11-{day:02}T20:00:00Z"}

@@ -15,9 +15,11 @@ from seaicekit.maps.figures import (
     save,
     strata,
 )
+from seaicekit.maps.page import save_html
+from seaicekit.maps.paper import save_png
 from seaicekit.maps.view import interactive
 
 __all__ = [
     "coloured", "confusion", "curves", "footprints", "gallery", "histogram", "interactive", "labelled", "live_curves",
-    "mapped", "panels", "rgb", "save", "strata",
+    "mapped", "panels", "rgb", "save", "save_html", "save_png", "strata",
 ]  # fmt: skip
