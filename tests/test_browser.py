@@ -38,5 +38,5 @@ def test_map_shows_its_layers(page, lab):
     open_notebook(page, lab, "notebooks/05_map.ipynb")
     run_all(page)
     page.wait_for_selector(".leaflet-container", timeout=120_000)
-    page.wait_for_selector(".leaflet-tile-loaded[src*='api/tiles']", timeout=60_000)
+    page.wait_for_selector(".leaflet-tile-loaded[src*='/proxy/']", timeout=60_000)
     assert page.locator("text=thick ice").count()

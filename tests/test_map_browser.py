@@ -1,15 +1,7 @@
 """Maps in a real Chromium: in a JupyterLab below a prefix, as on a hub; in Voila; as a page of their own, offline."""
 
-import contextlib
 import json
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 
 import cv2
 import numpy as np
@@ -19,33 +11,19 @@ import rasterio
 import requests
 
 from seaicekit import maps, rasters
+from seaicekit.bench.browser import TOKEN, open_notebook, run_all, serving
 from seaicekit.classes import LEGEND
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-TOKEN, PREFIX = "only-for-this-test", "/user/someone/"
+PREFIX = "/user/someone/"
 X, Y, SIZE = 600_000, -900_000, 1000  # EPSG:3413; the raster's pixels are a kilometre
 CODE = """import seaicekit as sik
 sik.maps.interactive({"scene": "scene.tif", "label": "label.tif", "confidence": "sure.tif"}, points="points.geojson")"""
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium."""
-    if not CHROMIUM:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(browser):
+def page(chromium):
     """A page of its own, with all that went wrong on it as ``page.problems``."""
-    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page = chromium.new_page(viewport={"width": 1280, "height": 1000})
     page.problems = []
     page.on("console", lambda message: page.problems.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: page.problems.append(str(error)))
@@ -83,39 +61,10 @@ def degrees(row, col):
     return back.transform(X + SIZE * (col + 0.5), Y - SIZE * (row + 0.5))
 
 
-@contextlib.contextmanager
-def running(command, alive):
-    """Run a server until the block ends; wait until ``alive`` answers."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("JUPYTERHUB")}
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
-    try:
-        for _ in range(120):
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(alive, timeout=1)
-                break
-            time.sleep(0.5)
-        yield
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def lab(folder):
     """The address of a JupyterLab that lies below a prefix."""
-    port = free_port()
-    address = f"http://127.0.0.1:{port}{PREFIX}"
-    command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-        f"--IdentityProvider.token={TOKEN}", f"--ServerApp.base_url={PREFIX}", f"--ServerApp.root_dir={folder}",
-    ]  # fmt: skip
-    with running(command, f"{address}api"):
+    with serving(folder, base=PREFIX) as address:
         yield address
 
 
@@ -147,17 +96,14 @@ def choose(page, side, name):
 
 
 def test_map_in_jupyterlab_below_a_prefix(page, lab):
-    page.goto(f"{lab}lab/tree/map.ipynb?token={TOKEN}&reset")
-    page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
-    page.wait_for_selector("text=/Python 3.*Idle/", timeout=60_000)
-    page.click(".lm-MenuBar-itemLabel:text-is('Run')")
-    page.click(".lm-Menu-itemLabel:text-is('Run All Cells')")
+    open_notebook(page, lab, "map.ipynb")
+    run_all(page)
     wait_for_tiles(page)
 
     # The tiles come through the Jupyter server, and only for who may use it.
     address = page.locator(".leaflet-tile-loaded").first.get_attribute("src")
     assert address.startswith(f"{PREFIX}proxy/")
-    whole = f"{lab.removesuffix(PREFIX)}{address}"
+    whole = f"{lab.removesuffix(PREFIX.rstrip('/'))}{address}"
     answer = requests.get(whole, headers={"Authorization": f"token {TOKEN}"}, timeout=20)
     assert answer.status_code == 200 and answer.headers["content-type"] == "image/png"
     assert "image" not in requests.get(whole, timeout=20).headers["content-type"]
@@ -205,11 +151,8 @@ def test_map_in_jupyterlab_below_a_prefix(page, lab):
 
 
 def test_map_in_voila(page, folder):
-    port = free_port()
-    command = [sys.executable, "-m", "voila", str(folder / "map.ipynb"), "--no-browser", f"--port={port}",
-               "--Voila.ip=127.0.0.1", "--show_tracebacks=True"]  # fmt: skip
-    with running(command, f"http://127.0.0.1:{port}/voila/static/favicon.ico"):
-        page.goto(f"http://127.0.0.1:{port}/", timeout=60_000)
+    with serving(folder, "map.ipynb", "--Voila.ip=127.0.0.1", app="voila") as address:
+        page.goto(address, timeout=60_000)
         wait_for_tiles(page)
         assert page.locator(".leaflet-tile-loaded").first.get_attribute("src").startswith("http://127.0.0.1:")
         assert colour(page, 45, 55) == LEGEND[1].rgb

@@ -5,31 +5,7 @@ import shapely
 from matplotlib.colors import to_hex
 
 import seaicekit as sik
-from seaicekit import labels, maps
-
-
-def decoded(image):
-    return cv2.imdecode(np.frombuffer(image.value, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-
-
-def test_tuner_shows_what_its_cuts_say(small, tmp_path):
-    _, labelled, _ = small
-    tuner = sik.ThresholdTuner(labelled.path)
-    assert tuner.thresholds == sik.Thresholds()
-    tuner._opacity.value = 1
-    scene = sik.open_scene(labelled.path[0])
-    for cuts in ((30, 204), (60, 150)):
-        tuner._cuts.value = cuts
-        assert tuner.thresholds == sik.Thresholds(*cuts)
-        expected = labels.raw(scene.values, scene.coords["nodata"].values, sik.Thresholds(*cuts))
-        np.testing.assert_array_equal(decoded(tuner._view), maps.coloured(expected))
-    tuner._filter.value = True
-    np.testing.assert_array_equal(decoded(tuner._view), maps.coloured(sik.label(scene, tuner.thresholds).values))
-    before = tuner._view.value
-    tuner._picker.value = tuner._picker.options[1]
-    assert tuner._view.value != before
-    tuner.save(tmp_path / "thresholds.json")
-    assert sik.Thresholds.load(tmp_path / "thresholds.json") == sik.Thresholds(60, 150)
+from seaicekit import maps
 
 
 def test_figures_are_drawn(small, tmp_path):
