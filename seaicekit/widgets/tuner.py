@@ -97,7 +97,9 @@ class ThresholdTuner(VBox):
         cuts = Thresholds.from_dict(state["thresholds"]) if state else self._start
         self.points = ReferencePoints(self._named, self._folder / "points.geojson", cuts.legend)
         self._build()
-        super().__init__([self._top, HBox([self._left, self._right], layout=Layout(flex_flow="row wrap"))])
+        super().__init__(
+            [self._top, HBox([self._left, self._right], layout=Layout(flex_flow="row wrap", align_items="flex-start"))]
+        )
         keys = Event(source=self, watched_events=["keydown"])
         keys.on_dom_event(self._key)
         if state:
