@@ -195,6 +195,11 @@ def test_a_new_tuner_goes_on_where_the_last_one_was(tuner, truth, paths, tmp_pat
     assert again.rule == tuner.rule and list(again.points) == list(tuner.points)
     assert texts(again).count("points right") == 1 and again._now == list(paths)[1]
     np.testing.assert_array_equal(overlay(again), overlay(tuner))
+    press(tuner, "save")
+    control(tuner, "thin ice to").value = 180  # moved again, and not saved
+    third = sik.ThresholdTuner(paths, folder=tmp_path / "cal")
+    assert third.rule == tuner.rule and "-" in texts(third)
+    np.testing.assert_array_equal(overlay(third), overlay(tuner))
     other = sik.ThresholdTuner(paths, sik.Thresholds(50, 180), folder=tmp_path / "cal")  # what is given wins
     assert other.thresholds == sik.Thresholds(50, 180) and len(other.points) == len(tuner.points)
 

@@ -89,10 +89,12 @@ class ThresholdTuner(VBox):
         self._previews: dict[str, Preview] = {}
         self._settle_later, self._look_later = Later(SETTLED, self._settle), Later(MOVED, self._look)
         file = self._folder / "thresholds.json"
-        self._start = thresholds or (Thresholds.load(file) if file.is_file() else Thresholds())
-        self._saved, self._setting = self._start, False
+        saved = Thresholds.load(file) if file.is_file() else None
+        self._given, self._start = thresholds, thresholds or saved or Thresholds()
+        self._saved, self._setting = saved or self._start, False
         self._entries: dict[int, SeaIceClass] = {}
         self._known_shares: tuple = (None, {})
+        self._written: dict | None = None
         state = self._earlier()
         cuts = Thresholds.from_dict(state["thresholds"]) if state else self._start
         self.points = ReferencePoints(self._named, self._folder / "points.geojson", cuts.legend)
@@ -109,6 +111,7 @@ class ThresholdTuner(VBox):
         first = state["scene"] if state and state["scene"] in self._named else next(iter(self._named), None)
         if not any(self._open(name) for name in [first, *self._named]):
             raise InputError(f"scenes: none can be opened; {self._status.tooltip or 'none is given'}")
+        self._written = self._state()
         if self.points.message:
             self._say(f"{self._folder / 'points.geojson'}: {self.points.message}")
 
@@ -413,7 +416,10 @@ class ThresholdTuner(VBox):
                     codes += [point.code for _, point in places]
             right = np.equal(said, codes).mean() if said else 0
             self._filtered_score.value = f"<b>{100 * right:.0f} %</b> right with the filter"
-        write_json(self._folder / "tuner.json", self._state())
+        state = self._state()
+        if state != self._written:  # a batch run, in which nobody moves anything, leaves no such file
+            write_json(self._folder / "tuner.json", state)
+            self._written = state
 
     # Points.
 
@@ -533,7 +539,7 @@ class ThresholdTuner(VBox):
     def _state(self) -> dict:
         return {
             "format": FORMAT,
-            "start": self._start.to_dict(),
+            "given": self._given and self._given.to_dict(),
             "thresholds": self.thresholds.to_dict(),
             "rule": {name: getattr(self.rule, name) for name in ("cloud_filter", "window", "nodata")},
             "scene": self._now,
@@ -541,14 +547,14 @@ class ThresholdTuner(VBox):
         }
 
     def _earlier(self) -> dict | None:
-        """Return where an earlier tuner in this folder was, if it began with the same cuts."""
+        """Return where an earlier tuner in this folder was, unless other cuts are given now than were then."""
         file = self._folder / "tuner.json"
         if not file.is_file():
             return None
         state = read_json(file)
         if state.get("format") != FORMAT:
             raise InputError(f"{file}: not of this version ({FORMAT}); remove it, cuts and points are in other files")
-        return state if state["start"] == self._start.to_dict() else None
+        return state if self._given is None or state["given"] == self._given.to_dict() else None
 
     def _list_presets(self) -> None:
         own = self._folder / "presets"
