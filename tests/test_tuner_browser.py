@@ -3,10 +3,15 @@
 import io
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
 
 import numpy as np
+import psutil
 import pytest
-from conftest import ROOT
+from conftest import ROOT, command
 from PIL import Image
 
 import seaicekit as sik
@@ -209,3 +214,28 @@ def test_voila_page(page, small, tmp_path, theme, width):
         assert abs(shades[0] - shades[1]) > 300  # can be read
         page.goto("about:blank")
     assert (tmp_path / "calibration" / "points.geojson").is_file()
+
+
+def test_tune_serves_on_loopback_with_a_token_until_it_is_stopped(small, tmp_path):
+    started = [sys.executable, "-m", "seaicekit", "tune", str(small[0] / "scenes"), "--no-browser"]
+    server = subprocess.Popen(started, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    found = (re.search(r"http://127\.0\.0\.1:\d+/\?token=\w+", line) for line in server.stderr)
+    address = next(match[0] for match in found if match)
+    children = psutil.Process(server.pid).children(recursive=True)
+    assert all(connection.laddr.ip == "127.0.0.1" for child in children for connection in listening(child))
+    page = urllib.request.urlopen(address.split("?")[0], timeout=30)
+    assert "login" in page.url  # without the token there is only the way to give it
+    server.send_signal(signal.SIGINT)
+    assert server.wait(30) == 0
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+
+
+def listening(process):
+    return [each for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+
+
+def test_tune_tells_wrong_input_before_it_opens_a_page(tmp_path):
+    (tmp_path / "cuts.json").write_text('{"format": "seaicekit-thresholds-1", "water_max": 99, "thin_max": 3}')
+    for arguments, said in (["nowhere"], "nowhere"), (["--thresholds", tmp_path / "cuts.json"], "let them not cross"):
+        done = command("tune", *arguments, cwd=tmp_path, timeout=60)
+        assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
