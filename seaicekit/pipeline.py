@@ -288,7 +288,15 @@ def _prepare(out: Path) -> Path | None:
 
 def _clear(out: Path) -> None:
     """Remove what a run makes, and nothing else."""
-    for name in ("run.json", "report.html", "metrics.json", "tiles.parquet", "scenes.json", "thresholds.json"):
+    for name in (
+        "run.json",
+        "report.html",
+        "metrics.json",
+        "tiles.parquet",
+        "scenes.json",
+        "thresholds.json",
+        "tuner.json",
+    ):
         (out / name).unlink(missing_ok=True)
     for name in ("labels", "maps", "model", "figures", "notebooks", "scenes", "truth"):
         shutil.rmtree(out / name, ignore_errors=True)

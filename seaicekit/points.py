@@ -90,9 +90,9 @@ class ReferencePoints:
                 raise InputError(f"{error}; it stays as it is: rename it to begin anew, or give another path") from None
 
     def know(self, legend: Sequence[SeaIceClass]) -> None:
-        """Take these classes for new points; points of other classes that are there already stay."""
-        held = {code: self._names[code] for code in {code for code, _ in getattr(self, "_points", {}).values()}}
-        self._names = held | {entry.code: entry.name for entry in legend}
+        """Take these classes, too, for new points."""
+        # No name is forgotten: a step that is undone may bring its points back.
+        self._names = getattr(self, "_names", {}) | {entry.code: entry.name for entry in legend}
         self._codes = {plain(name): code for code, name in self._names.items()}
 
     def __len__(self) -> int:

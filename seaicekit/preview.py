@@ -11,10 +11,10 @@ from seaicekit import clouds, labels
 from seaicekit.classes import NODATA
 from seaicekit.labels import Rule
 from seaicekit.scenes import SceneReader, Window, blocks, border_black, reading
-from seaicekit.thresholds import brightness
+from seaicekit.thresholds import brightness, count_scene
 
 SIDE = 700  # pixels of a view's longer side
-EXACT = 4096**2  # up to so many pixels all of a scene is counted; beyond, those of its overview
+EXACT = 4096**2  # up to so many pixels all of a scene is counted; beyond, some pieces
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Preview:
     overview : View
         All of it.
     counts : (256,) int64
-        Its histogram of brightness: of all valid pixels up to 4096², of the overview's beyond.
+        Its histogram of brightness: of all valid pixels up to 4096², of pieces spread over it beyond.
 
     Raises
     ------
@@ -85,7 +85,9 @@ class Preview:
         self._measured: tuple[Rule | None, dict] = (None, {})
 
     def _count(self, reader: SceneReader) -> np.ndarray:
-        if not self.exact or self.overview.step == 1:
+        if not self.exact:  # overviews may be means of their pixels, which have another histogram
+            return count_scene(self.path)
+        if self.overview.step == 1:
             return np.bincount(brightness(self.overview.bands)[~self.overview.nodata], minlength=256)
         total = np.zeros(256, np.int64)
         for window in blocks(self.shape, 2048):
@@ -157,14 +159,22 @@ class Preview:
         """Return how near each pixel of a view is to its background, (rows, columns) uint8."""
         return self._measure(replace(rule, cloud_filter=True), view or self.overview)[1]
 
-    def brightness(self, rule: Rule) -> np.ndarray:
-        """Return the brightness that the cuts decide on, (N,) uint8, of the overview's valid pixels.
+    def histogram(self, rule: Rule) -> np.ndarray:
+        """Count the brightness that the cuts decide on, (256,) int64; what lies in a class by colour is left out.
 
-        With the cloud filter, ice counts with its corrected brightness; see `at`.
+        With the cloud filter ice counts with its corrected brightness (see `at`), of the overview's pixels.
         """
+        if self.counts_all(rule) and not rule.cloud_filter:
+            return self.counts
         view = self.overview
-        values = self._decisive(rule, view)
-        return values.ravel() if rule.nodata == "ignore" else values[~view.nodata[view.inner]]
+        counted = np.ones(view.picture.shape[:2], bool) if rule.nodata == "ignore" else ~view.nodata[view.inner]
+        counted[counted] = ~rule.thresholds.in_ranges(np.ascontiguousarray(view.picture[counted]))
+        return np.bincount(self._decisive(rule, view)[counted], minlength=256)
+
+    def counts_all(self, rule: Rule) -> bool:
+        """Say whether areas by a rule are those of all the scene's pixels, and not of some of them."""
+        by_brightness = not rule.cloud_filter and not rule.thresholds.ranges and rule.nodata == "mask"
+        return self.overview.step == 1 or (by_brightness and self.exact)
 
     def at(self, rule: Rule, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what the rule decides on, and what it decides, at pixels of the scene.
@@ -212,7 +222,7 @@ class Preview:
     def shares(self, rule: Rule) -> dict[int, float]:
         """Return each class's share of the valid pixels, by code; by the histogram where that is all it takes."""
         legend = rule.thresholds.legend
-        if rule.cloud_filter or rule.thresholds.coloured or rule.nodata == "ignore":
+        if rule.cloud_filter or rule.thresholds.ranges or rule.nodata == "ignore":
             counts = clouds.histogram(self.codes(rule))
             counts[NODATA] = 0
         else:

@@ -47,13 +47,18 @@ def _table(rows: Sequence[str]) -> str:
     return f'<table style="line-height:1.5;font-variant-numeric:tabular-nums">{"".join(rows)}</table>'
 
 
-def shares(now: Mapping[int, float], saved: Mapping[int, float], legend: Sequence[SeaIceClass]) -> str:
-    """Return each class's share of the area and the ice concentration, with their change since the last save."""
+def shares(
+    now: Mapping[int, float], saved: Mapping[int, float], legend: Sequence[SeaIceClass], exact: bool = True
+) -> str:
+    """Return each class's share of the area and the ice concentration, with their change since the last save.
+
+    Where not every pixel was looked at, it says "about".
+    """
 
     def change(before: float, after: float) -> str:
         return f"{100 * (after - before):+.1f}" if abs(after - before) >= 5e-4 else "·"
 
-    rows = [_row(["", "area", "since saved"], "th")]
+    rows = [_row(["", "area" if exact else "area, about", "since saved"], "th")]
     for entry in legend:
         after = now.get(entry.code, 0)
         rows.append(_row([swatch(entry), f"{100 * after:.1f} %", change(saved.get(entry.code, 0), after)]))
@@ -62,14 +67,14 @@ def shares(now: Mapping[int, float], saved: Mapping[int, float], legend: Sequenc
     return _table(rows)
 
 
-def scored(score: object, legend: Sequence[SeaIceClass]) -> str:
+def scored(score: object, legend: Sequence[SeaIceClass], how: str) -> str:
     """Return accuracy with its interval, and the confusion matrix, of a `seaicekit.fitting.Score`."""
     low, high = score.accuracy_range
     said = (
-        f"<b>{100 * score.accuracy:.0f} %</b> of {score.count} points right by the cuts alone "
+        f"<b>{100 * score.accuracy:.0f} %</b> of {score.count} points right {how} "
         f"(95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
     )
-    rows = [_row(["your point is ↓ &nbsp; the cuts say →", *(swatch(entry).split("&nbsp;")[0] for entry in legend)])]
+    rows = [_row(["your point is ↓ &nbsp; labelled as →", *(swatch(entry).split("&nbsp;")[0] for entry in legend)])]
     for entry, counts in zip(legend, score.confusion, strict=True):
         if sum(counts):
             marked = [
@@ -120,7 +125,8 @@ class RulePanel(VBox):
 class RangesPanel(VBox):
     """Classes by colour: ranges of hue, saturation and value that win over the cuts."""
 
-    def __init__(self, changed: Callable[[], None]):
+    def __init__(self, changed: Callable[[], None], next_code: Callable[[], int], refused: Callable[[str], None]):
+        self._next_code, self._refused = next_code, refused
         self.ranges: tuple[Range, ...] = ()
         self._changed, self._filling = changed, False
         self._which = ipywidgets.Dropdown(options=[], layout=Layout(width="150px"))
@@ -181,14 +187,18 @@ class RangesPanel(VBox):
         try:
             made = Range(code, name, colour, **ends)
             Thresholds(ranges=(*self.ranges[:number], made, *self.ranges[number + 1 :]))
-        except InputError:  # half-typed; the form shows the last good one again
+        except InputError as error:  # the form shows the last good one again
+            self._refused(str(error))
             return self._fill()
         self.set((*self.ranges[:number], made, *self.ranges[number + 1 :]), number)
         self._changed()
 
     def _add(self) -> None:
-        code = max([entry.code for entry in (*LEGEND, *self.ranges)]) + 1
-        new = Range(code, f"class {code}", NEW_COLOUR, hue=(90, 130), saturation=(80, 255))
+        code = self._next_code()  # one that no class had before, for points may still have it
+        try:
+            new = Range(code, f"class {code}", NEW_COLOUR, hue=(90, 130), saturation=(80, 255))
+        except InputError as error:
+            return self._refused(str(error))
         self.set((*self.ranges, new), len(self.ranges))
         self._changed()
 

@@ -6,27 +6,29 @@ import asyncio
 import getpass
 import html
 import os
+import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ipywidgets
 import numpy as np
-from ipyevents import Event
 from ipywidgets import HBox, Layout, VBox
 
 from seaicekit import fitting, scenes
 from seaicekit.classes import LEGEND, THICK_ICE, VIVID, SeaIceClass, repainted
 from seaicekit.files import InputError, read_json, write_json
 from seaicekit.labels import Rule
-from seaicekit.points import ReferencePoints
+from seaicekit.points import ReferencePoints, UnsavedError
 from seaicekit.preview import Preview, View
+from seaicekit.remote import unsigned
 from seaicekit.thresholds import Thresholds, presets
 from seaicekit.widgets import panels
 from seaicekit.widgets.canvas import SceneCanvas
 from seaicekit.widgets.histogram import BrightnessHistogram
+from seaicekit.widgets.keys import Keys
 from seaicekit.widgets.panels import button, labelled
 
 if TYPE_CHECKING:
@@ -87,23 +89,27 @@ class ThresholdTuner(VBox):
     def __init__(self, paths: Paths, thresholds: Thresholds | None = None, folder: str | os.PathLike = "calibration"):
         self._named, self._folder = scenes.names(paths), Path(folder)
         self._previews: dict[str, Preview] = {}
-        self._settle_later, self._look_later = Later(SETTLED, self._settle), Later(MOVED, self._look)
+        self._settle_later = Later(SETTLED, lambda: self._try(self._settle))
+        self._look_later = Later(MOVED, lambda: self._try(self._look))
         file = self._folder / "thresholds.json"
-        saved = Thresholds.load(file) if file.is_file() else None
+        saved = Thresholds.load(file) if file.is_file() and not thresholds else None
         self._given, self._start = thresholds, thresholds or saved or Thresholds()
         self._saved, self._setting = saved or self._start, False
         self._entries: dict[int, SeaIceClass] = {}
         self._known_shares: tuple = (None, {})
+        self._decided: tuple = (None, None)
         self._written: dict | None = None
+        self._now: str | None = None
         state = self._earlier()
         cuts = Thresholds.from_dict(state["thresholds"]) if state else self._start
-        self.points = ReferencePoints(self._named, self._folder / "points.geojson", cuts.legend)
+        further = [SeaIceClass(*entry) for entry in state["classes"]] if state else []
+        self._entries |= {entry.code: entry for entry in (*further, *cuts.legend)}
+        self.points = ReferencePoints(self._named, self._folder / "points.geojson", tuple(self._entries.values()))
         self._build()
-        super().__init__(
-            [self._top, HBox([self._left, self._right], layout=Layout(flex_flow="row wrap", align_items="flex-start"))]
-        )
-        keys = Event(source=self, watched_events=["keydown"])
-        keys.on_dom_event(self._key)
+        keys = Keys("seaicekit-tuner", "123456789zyn", self._key)
+        row = HBox([self._left, self._right], layout=Layout(flex_flow="row wrap", align_items="flex-start"))
+        super().__init__([self._top, row, keys])
+        self.add_class("seaicekit-tuner")
         if state:
             self.set(cuts)
             self._before.set(state["rule"])
@@ -161,7 +167,8 @@ class ThresholdTuner(VBox):
         self.set(Thresholds(found.water_max, found.thin_max, self._ranges.ranges))
         (w0, w1), (t0, t1) = found.water_range, found.thin_range
         self._say(
-            f"Fitted to {len(self.points)} points: water_max {found.water_max} (95 % interval {w0} to {w1}), "
+            f"Fitted to {len(self.points)} points, so their score flatters: "
+            f"water_max {found.water_max} (95 % interval {w0} to {w1}), "
             f"thin_max {found.thin_max} ({t0} to {t1}). {' '.join(found.messages)}"
         )
 
@@ -207,7 +214,7 @@ class ThresholdTuner(VBox):
         self._vivid = ipywidgets.Checkbox(
             description="vivid colours", tooltip="a second palette", indent=False, layout=Layout(width="120px")
         )
-        step = button("next", "the next scene (n)", self._next, "60px")
+        step = self._button("next", "the next scene (n)", self._next, "60px")
         self._top = HBox(
             [self._scene, step, self._base, self._opacity, self._vivid], layout=Layout(flex_flow="row wrap")
         )
@@ -215,7 +222,7 @@ class ThresholdTuner(VBox):
         self._status = ipywidgets.HTML(layout=Layout(min_height="2.6em"))
         self._left = VBox([self._canvas, self._status], layout=Layout(flex="1 1 420px", min_width="300px"))
 
-        self._histogram = BrightnessHistogram(self._cut)
+        self._histogram = BrightnessHistogram(lambda *moved: self._try(self._cut, *moved))
         self._sliders, self._numbers, rows = {}, {}, []
         for name, text in (("water_max", "water to"), ("thin_max", "thin ice to")):
             ends = {"min": 0, "max": 255, "value": getattr(self._start, name)}
@@ -224,33 +231,37 @@ class ThresholdTuner(VBox):
             )
             self._numbers[name] = ipywidgets.BoundedIntText(**ends, layout=Layout(width="64px"))
             for control in (self._sliders[name], self._numbers[name]):
-                control.observe(lambda change, name=name: self._cut(name, change["new"]), "value")
+                control.observe(lambda change, name=name: self._try(self._cut, name, change["new"]), "value")
             rows.append(HBox([self._sliders[name], self._numbers[name]]))
-        self._shares, self._score, self._filtered_score = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.HTML()
+        self._shares, self._score = ipywidgets.HTML(), ipywidgets.HTML()
         self._class = ipywidgets.ToggleButtons(style={"button_width": "auto"}, layout=Layout(width="355px"))
         self._offers = VBox()
         self._upload = ipywidgets.FileUpload(accept=".geojson,.json", description="load", layout=Layout(width="85px"))
         edit = HBox([
-            button("undo", "take the last change of the points back (z)", self._undo),
-            button("redo", "make it again (y)", self._redo),
-            button("clear", "remove all points; undo brings them back", self._clear),
+            self._button("undo", "take the last change of the points back (z)", self._undo),
+            self._button("redo", "make it again (y)", self._redo),
+            self._button("clear", "remove all points; undo brings them back", self._clear),
             self._upload,
         ])  # fmt: skip
         act = HBox([
-            button("fit to points", "the cuts that score best on your points", self.fit),
-            button("suggest", "cuts from the histogram, without points", self.suggest),
-            button("save", "write thresholds.json", self.save),
+            self._button("fit to points", "the cuts that score best on your points", self.fit),
+            self._button("suggest", "cuts from the histogram, without points", self.suggest),
+            self._button("save", "write thresholds.json", self.save),
         ])  # fmt: skip
         self._preset = ipywidgets.Dropdown(**labelled("preset"))
         self._name = ipywidgets.Text(placeholder="a name for these cuts", layout=Layout(width="230px"))
-        self._who = ipywidgets.Text(value=getpass.getuser(), continuous_update=False, **labelled("who"))
-        store = HBox([self._name, button("keep", "keep the cuts as a preset", self._keep_preset, "100px")])
-        self._before = panels.RulePanel(rule, self._rule_changed)
-        self._ranges = panels.RangesPanel(self._ranges_changed)
+        self._who = ipywidgets.Text(value=_user(), continuous_update=False, **labelled("who"))
+        store = HBox([self._name, self._button("keep", "keep the cuts as a preset", self._keep_preset, "100px")])
+        self._before = panels.RulePanel(rule, lambda: self._try(self._rule_changed))
+        self._ranges = panels.RangesPanel(
+            lambda: self._try(self._ranges_changed),
+            lambda: max(self._entries) + 1,
+            lambda said: self._say(said, wrong=True),
+        )
         self._ranges.set(self._start.ranges)
         self._list = ipywidgets.Select(rows=7, layout=Layout(width="240px"))
         self._list.observe(lambda _: self._mark(), "value")
-        remove = button("remove", "remove the chosen point", self._remove, "80px")
+        remove = self._button("remove", "remove the chosen point", self._remove, "80px")
         self._fold = ipywidgets.Accordion(
             [HBox([self._list, remove]), self._before, self._ranges, VBox([self._preset, store, self._who])],
             titles=("Points", "Filter and no data", "Classes by colour", "Presets"), layout=Layout(width="352px"),
@@ -263,7 +274,6 @@ class ThresholdTuner(VBox):
                 self._class,
                 edit,
                 self._score,
-                self._filtered_score,
                 act,
                 self._offers,
                 self._fold,
@@ -272,12 +282,12 @@ class ThresholdTuner(VBox):
         )
         self._choose_classes()
         self._list_presets()
-        self._scene.observe(lambda change: self._open(change["new"]), "value")
-        self._base.observe(lambda _: self._look(), "value")
+        self._scene.observe(lambda change: self._try(self._open, change["new"]), "value")
+        self._base.observe(lambda _: self._try(self._look), "value")
         self._opacity.observe(lambda change: setattr(self._canvas, "opacity", change["new"]), "value")
-        self._vivid.observe(lambda _: (self._choose_classes(), self._label()), "value")
-        self._upload.observe(lambda change: self._load(change["new"]), "value")
-        self._preset.observe(lambda change: change["new"] and self._use_preset(change["new"]), "value")
+        self._vivid.observe(lambda _: self._try(self._label), "value")
+        self._upload.observe(lambda change: self._try(self._load, change["new"]), "value")
+        self._preset.observe(lambda change: change["new"] and self._try(self._use_preset, change["new"]), "value")
 
     @property
     def _legend(self) -> tuple[SeaIceClass, ...]:
@@ -296,6 +306,16 @@ class ThresholdTuner(VBox):
             self._class.value = chosen if chosen in dict(options).values() else options[0][1]
         self.points.know(self.thresholds.legend)
 
+    def _try(self, what: Callable, *given: object) -> object:
+        """Do what a control asks for; what goes wrong is told on the page."""
+        try:
+            return what(*given)
+        except (InputError, OSError) as error:
+            self._say(str(error), wrong=True)
+
+    def _button(self, text: str, tooltip: str, pressed: Callable, width: str = "auto") -> ipywidgets.Button:
+        return button(text, tooltip, lambda: self._try(pressed), width)
+
     def _say(self, text: str, wrong: bool = False) -> None:
         self._status.tooltip = text
         colour = "color:#c92a2a" if wrong else ""
@@ -304,21 +324,23 @@ class ThresholdTuner(VBox):
     # Scenes.
 
     def _preview(self, name: str) -> Preview | None:
-        if name not in self._previews:
+        if name in self._previews:
+            self._previews[name] = self._previews.pop(name)  # the last one used is the last to go
+        else:
             try:
                 made = Preview(self._named[name])
             except InputError as error:
                 self._say(f"{name} is passed over: {error}", wrong=True)
                 return None
             while len(self._previews) >= OPEN:
-                self._previews.pop(next(iter(self._previews)))
+                self._previews.pop(next(each for each in self._previews if each != self._now))
             self._previews[name] = made
         return self._previews[name]
 
     def _open(self, name: str) -> bool:
         preview = self._preview(name)
         if preview is None:
-            if getattr(self, "_now", None) in self._named:  # back to the one that is on the screen
+            if self._now in self._named:  # back to the one that is on the screen
                 self._scene.value = self._now
             return False
         self._now = name
@@ -327,7 +349,11 @@ class ThresholdTuner(VBox):
         self._view: View | None = None
         self._histogram.count(preview.counts)
         self._canvas.fit(preview.shape)
-        self._look()
+        try:
+            self._look()
+        except InputError as error:  # a window in metres, and a scene that has none
+            self._before.window.value = str(Rule().window)
+            self._say(str(error), wrong=True)
         return True
 
     def _next(self) -> None:
@@ -339,12 +365,12 @@ class ThresholdTuner(VBox):
 
     def _look(self) -> None:
         """Show what is seen now: after a move, another scene, another picture."""
-        preview = self._previews.get(getattr(self, "_now", None))
+        preview = self._previews.get(self._now)
         if preview is None:
             return
         rule = self.rule
         seen = self._canvas.seen
-        view = preview.view(seen, rule)
+        view = preview.view(seen, replace(rule, cloud_filter=rule.cloud_filter or self._base.value != "scene"))
         if self._view is None or view.window != self._view.window or self._base.value != self._shown:
             self._view, self._shown = view, self._base.value
             picture = {
@@ -375,7 +401,8 @@ class ThresholdTuner(VBox):
 
     def _rule_changed(self) -> None:
         try:
-            self.rule  # noqa: B018
+            if self._now in self._previews:
+                self._previews[self._now].codes(self.rule)
         except InputError as error:
             self._before.window.value = str(Rule().window)
             return self._say(str(error), wrong=True)
@@ -384,15 +411,17 @@ class ThresholdTuner(VBox):
 
     def _label(self) -> None:
         """Show what the rule says, everywhere."""
-        preview = self._previews.get(getattr(self, "_now", None))
+        preview = self._previews.get(self._now)
         if preview is None or self._view is None:
             return
         rule, legend = self.rule, self._legend
         self._canvas.overlay(preview.codes(rule, self._view), self._view.window, legend)
-        if self._base.value != "scene" and rule.cloud_filter:
+        if self._base.value != "scene":
             self._canvas.show(getattr(preview, self._base.value)(rule, self._view), self._view.window)
         self._histogram.draw(rule.thresholds, legend)
-        self._shares.value = panels.shares(preview.shares(rule), self._shares_saved(preview, rule), legend)
+        self._shares.value = panels.shares(
+            preview.shares(rule), self._shares_saved(preview, rule), legend, preview.counts_all(rule)
+        )
         self._mark()
         self._settle_later()
 
@@ -405,19 +434,20 @@ class ThresholdTuner(VBox):
 
     def _settle(self) -> None:
         """Do what takes longer: score the whole rule on the points, write where the tuner is."""
-        self._filtered_score.value = ""
         if self.rule.cloud_filter and len(self.points):
-            said, codes = [], []
+            said = np.zeros(len(self.points), np.uint8)
             for name, places in self._by_scene().items():
                 preview = self._preview(name)
-                if preview:
-                    rows, cols = np.array([(point.row, point.col) for _, point in places]).T
-                    said += preview.at(self.rule, rows, cols)[1].tolist()
-                    codes += [point.code for _, point in places]
-            right = np.equal(said, codes).mean() if said else 0
-            self._filtered_score.value = f"<b>{100 * right:.0f} %</b> right with the filter"
+                if preview is None:
+                    return
+                rows, cols = np.array([(point.row, point.col) for _, point in places]).T
+                said[[number for number, _ in places]] = preview.at(self.rule, rows, cols)[1]
+            self._decided = (self.rule, tuple(self.points)), said
+            self._mark()
         state = self._state()
-        if state != self._written:  # a batch run, in which nobody moves anything, leaves no such file
+        if (
+            self._written is not None and state != self._written
+        ):  # a batch run, in which nobody moves anything, leaves no such file
             write_json(self._folder / "tuner.json", state)
             self._written = state
 
@@ -440,34 +470,47 @@ class ThresholdTuner(VBox):
             self._change(lambda: self.points.remove(self._list.value))
 
     def _change(self, what: Callable[[], object]) -> None:
+        self._say("")
         try:
             what()
+        except UnsavedError as error:
+            self._try(self._take_in, error)
         except InputError as error:
             self._say(str(error), wrong=True)
-        else:
-            self._say("")
         self._mark()
         self._settle_later()
 
+    def _take_in(self, error: UnsavedError) -> None:
+        """Go on after another program has written the points' file: take its points in, and save all."""
+        if not Path(self.points.path).is_file():
+            raise error
+        try:
+            self._say(f"{self.points.path} was changed elsewhere; taken in: {self.points.load(self.points.path)}")
+        except InputError as broken:
+            rescue = self._folder / "points.rescued.geojson"
+            self.points.save(rescue)
+            raise InputError(f"{broken}; yours are in {rescue}, also what you click from here on") from error
+
+    def _load_file(self, path: Path) -> None:
+        self._say(self.points.load(path))
+
     def _load(self, uploaded: tuple) -> None:
         for file in uploaded:
-            place = self._folder / f"loaded-{Path(file['name']).name}"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(file["content"])
-            try:
-                said = self.points.load(place)
-            except InputError as error:
-                self._say(str(error), wrong=True)
-            else:
-                self._say(said)
+            with tempfile.TemporaryDirectory() as folder:
+                place = Path(folder) / Path(file["name"]).name
+                place.write_bytes(file["content"])
+                self._try(self._load_file, place)
         self._mark()
+        self._settle_later()
 
     def _mark(self) -> None:
         """Show the points, on the picture and in the list, and how the cuts score on them."""
         legend = self._legend
         entries = {entry.code: entry for entry in legend}
         rgb, codes = self.points.pixels()
-        said = self.thresholds.classify(rgb) if len(codes) else codes
+        said, how = self.thresholds.classify(rgb) if len(codes) else codes, "by the cuts alone"
+        if self.rule.cloud_filter and self._decided[0] == (self.rule, tuple(self.points)):
+            said, how = self._decided[1], "with the filter"
         listed, marks = [], []
         for point, pixel, code in zip(self.points, rgb, said, strict=True):
             listed.append(
@@ -481,7 +524,7 @@ class ThresholdTuner(VBox):
             self._list.value = chosen if chosen in list(self.points) else None
         self._canvas.mark(marks)
         text = (
-            panels.scored(fitting.score(said, codes, [entry.code for entry in legend]), legend)
+            panels.scored(fitting.score(said, codes, [entry.code for entry in legend]), legend, how)
             if len(codes)
             else ("Click on the picture where you know the class: the cuts can be fitted to some ten points of each.")
         )
@@ -500,7 +543,7 @@ class ThresholdTuner(VBox):
                     raise InputError(f"{name}: cannot be opened, so its points cannot be used; remove them or mend it")
                 rows, cols = np.array([(point.row, point.col) for _, point in places]).T
                 values[[number for number, _ in places]] = preview.at(rule, rows, cols)[0]
-                population += np.bincount(preview.brightness(rule), minlength=256)
+                population += preview.histogram(rule)
             start = rule.thresholds.water_max, rule.thresholds.thin_max
             found = fitting.fit(values[by_cuts], codes[by_cuts], population if population.any() else None, start)
             rule = replace(
@@ -524,9 +567,10 @@ class ThresholdTuner(VBox):
         return {
             "who": self._who.value,
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "scenes": list(self._named),
-            "points": len(codes),
-            "score": score and {"accuracy": score.accuracy, "interval": list(score.accuracy_range)},
+            "scenes": {name: unsigned(str(path)) for name, path in self._named.items()},
+            "points": {"count": len(codes), "file": "points.geojson" if len(codes) else None},
+            "score": score
+            and {"of": "the cuts alone", "accuracy": score.accuracy, "interval": list(score.accuracy_range)},
             "rule": {name: value for name, value in self.rule.to_dict().items() if name != "thresholds"},
         }
 
@@ -542,6 +586,7 @@ class ThresholdTuner(VBox):
             "given": self._given and self._given.to_dict(),
             "thresholds": self.thresholds.to_dict(),
             "rule": {name: getattr(self.rule, name) for name in ("cloud_filter", "window", "nodata")},
+            "classes": [astuple(entry) for entry in self._entries.values() if entry not in LEGEND],
             "scene": self._now,
             "vivid": self._vivid.value,
         }
@@ -551,20 +596,26 @@ class ThresholdTuner(VBox):
         file = self._folder / "tuner.json"
         if not file.is_file():
             return None
-        state = read_json(file)
-        if state.get("format") != FORMAT:
-            raise InputError(f"{file}: not of this version ({FORMAT}); remove it, cuts and points are in other files")
-        return state if self._given is None or state["given"] == self._given.to_dict() else None
+        try:
+            state = read_json(file)
+            Thresholds.from_dict(state["thresholds"]), state["rule"]["nodata"], state["scene"], state["vivid"]
+            known = {SeaIceClass(*entry) for entry in state["classes"]}
+        except (InputError, KeyError, TypeError):  # it is only where one was; cuts and points have files of their own
+            return None
+        fits = state.get("format") == FORMAT and known is not None
+        return state if fits and (self._given is None or state["given"] == self._given.to_dict()) else None
 
     def _list_presets(self) -> None:
         own = self._folder / "presets"
         self._preset.options = [("", None), *presets(own if own.is_dir() else None).items()]
 
     def _use_preset(self, path: Path) -> None:
-        try:
-            self.set(Thresholds.load(path))
-        except InputError as error:
-            self._say(str(error), wrong=True)
+        cuts = Thresholds.load(path)
+        for entry in cuts.legend:
+            mine = self._entries.get(entry.code)
+            if mine and mine.name != entry.name:
+                raise InputError(f"{path}: class {entry.code} is {entry.name} there, {mine.name} here; renumber one")
+        self.set(cuts)
 
     def _keep_preset(self) -> None:
         name = "".join(letter for letter in self._name.value if letter.isalnum() or letter in " -_").strip()
@@ -577,12 +628,16 @@ class ThresholdTuner(VBox):
 
     # Keys.
 
-    def _key(self, event: dict) -> None:
-        if event.get("target", {}).get("tagName") in ("INPUT", "TEXTAREA", "SELECT") or event.get("ctrlKey"):
-            return
-        key = event["key"]
+    def _key(self, key: str) -> None:
         codes = [code for _, code in self._class.options]
-        if key.isdigit() and 0 < int(key) <= len(codes):
+        if key in "zyn":
+            self._try({"z": self._undo, "y": self._redo, "n": self._next}[key])
+        elif int(key) <= len(codes):
             self._class.value = codes[int(key) - 1]
-        elif key in ("z", "y", "n"):
-            {"z": self._undo, "y": self._redo, "n": self._next}[key]()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return ""
