@@ -30,6 +30,7 @@ LEGEND = (
     SeaIceClass(THIN_ICE, "thin ice", "#35b5ac"),
     SeaIceClass(THICK_ICE, "thick ice", "#f3f1e7"),
 )
+NO_ICE = ("water", "land", "cloud", "shadow")  # classes that are not ice, by their names
 NAMES = tuple(entry.name for entry in LEGEND)
 # A second palette, of hues that colour-blind people tell apart (Okabe and Ito, 2008, Color Universal Design).
 VIVID = {OPEN_WATER: "#0072b2", THIN_ICE: "#e69f00", THICK_ICE: "#cc79a7"}
@@ -43,3 +44,26 @@ def repainted(legend: Sequence[SeaIceClass], colours: Mapping[int, str]) -> tupl
 def colour_table(legend: Sequence[SeaIceClass] = LEGEND) -> dict[int, tuple[int, int, int, int]]:
     """Return code → (red, green, blue, alpha) for a paletted raster; no data is transparent."""
     return {entry.code: (*entry.rgb, 255) for entry in legend} | {NODATA: (0, 0, 0, 0)}
+
+
+def concentration(areas: Mapping[int, float], legend: Sequence[SeaIceClass]) -> float | None:
+    """Return the ice concentration, 0 to 1: which share of the sea is ice.
+
+    Water is each class with "water" in its name. Cloud, shadow, land and no data are no sea. All else is ice, as a
+    melt pond on it is.
+
+    Parameters
+    ----------
+    areas : dict
+        Class code → area or share.
+    legend : sequence of SeaIceClass
+
+    Returns
+    -------
+    float, or None if no class is water, or nothing is sea
+    """
+    names = {entry.code: entry.name.lower() for entry in legend}
+    wet = [code for code, name in names.items() if "water" in name]
+    ice = sum(areas.get(code, 0) for code, name in names.items() if not any(word in name for word in NO_ICE))
+    sea = ice + sum(areas.get(code, 0) for code in wet)
+    return ice / sea if wet and sea else None

@@ -75,7 +75,7 @@ class Score:
     accuracy : float, 0 to 1
     accuracy_range : (float, float)
         95 % bootstrap interval over the points. Where no point is wrong, resampling knows no error, and the
-        lower end is that of the exact binomial interval.
+        lower end is that of the exact binomial interval; so the upper end where none is right.
     confusion : list of lists of int
         Rows are the person's class, columns the rule's, both in the order of ``codes``.
     codes : tuple of int
@@ -353,6 +353,8 @@ def _interval(drawn: np.ndarray, accuracy: float, count: int) -> tuple[float, fl
     low, high = np.percentile(drawn, [2.5, 97.5])
     if accuracy == 1:
         low = 0.025 ** (1 / count)
+    if accuracy == 0:
+        high = 1 - 0.025 ** (1 / count)
     return float(low), float(high)
 
 

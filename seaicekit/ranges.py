@@ -51,12 +51,17 @@ class Range:
             object.__setattr__(self, "colour", known.colour)
         check_number("code", self.code, MAX_CODE)
         object.__setattr__(self, "code", int(self.code))
-        if not re.fullmatch(r"[^\W_][\w -]*", self.name) or self.name.replace(" ", "_") in RESERVED:
+        if (
+            not isinstance(self.name, str)
+            or not re.fullmatch(r"[^\W_][\w -]*", self.name)
+            or self.name.replace(" ", "_") in RESERVED
+        ):
             raise InputError(f"name: must be letters, digits, spaces and dashes, and not {self.name!r}")
-        if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.colour):
+        if not isinstance(self.colour, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", self.colour):
             raise InputError(f"colour: {self.name} needs one as #rrggbb, not {self.colour!r}")
         for field, top in (("hue", 179), ("saturation", 255), ("value", 255)):
-            ends = tuple(getattr(self, field))
+            ends = getattr(self, field)
+            ends = tuple(ends) if isinstance(ends, list | tuple) else (ends,)
             if len(ends) != 2:
                 raise InputError(f"{field}: must be two numbers, not {ends}")
             for end in ends:

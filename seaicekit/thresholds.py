@@ -262,7 +262,11 @@ class Thresholds:
         if odd:
             raise InputError(f"unknown or missing: {', '.join(sorted(odd))}; cuts are water_max, thin_max and ranges")
         ranges = []
+        if not isinstance(values.get("ranges", []), list | tuple):
+            raise InputError("ranges: must be a list")
         for entry in values.get("ranges", []):
+            if not isinstance(entry, dict):
+                raise InputError(f"ranges: must be objects with code, hue, saturation and value, not {entry!r}")
             odd = entry.keys() - {field.name for field in fields(Range)}
             if odd or "code" not in entry:
                 raise InputError(f"ranges: unknown or missing: {', '.join(sorted(odd)) or 'code'}")

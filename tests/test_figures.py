@@ -78,3 +78,10 @@ def test_footprints_around_the_pole_have_a_whole_net():
 def test_footprints_of_nothing():
     with pytest.raises(sik.InputError, match="no scene has a place"):
         maps.footprints([feature(1) | {"geometry": None}])
+
+
+def test_histogram_of_cuts_with_a_class_by_brightness(small):
+    glint = sik.thresholds.Range(3, "glint", "#ff00ff", value=(250, 255))
+    figure = maps.histogram(list(small[1].path), sik.Thresholds(ranges=[glint]))
+    colours = [to_hex(bar.get_facecolor()) for bar in figure.axes[0].patches]
+    assert colours[252] == "#ff00ff" and colours[100] == sik.classes.LEGEND[1].colour

@@ -260,3 +260,8 @@ def test_the_modis_preset_finds_water_where_the_papers_cuts_find_none(modis):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert sik.Thresholds.suggest(modis[:2])
+
+
+def test_none_right_is_not_certainly_none():
+    score = sik.Thresholds().score(grey(10, 12, 14, 16, 18), np.full(5, 2))
+    assert score.accuracy == 0 and score.accuracy_range == pytest.approx((0, 1 - 0.025**0.2))

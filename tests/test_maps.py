@@ -320,3 +320,35 @@ def test_importing_maps_stays_light():
     code = f"import sys, seaicekit.maps; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_points_of_a_file_in_another_crs_lie_where_they_are(tmp_path):
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"class": ["a"]},
+            "geometry": {"type": "Point", "coordinates": [605000, -905000]},
+        },
+        {"type": "Feature", "properties": {}, "geometry": None},
+    ]  # fmt: skip
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3413"}}
+    file = tmp_path / "points.geojson"
+    file.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+    found = words.load_points(file, [])
+    expected = pyproj.Transformer.from_crs("EPSG:3413", "EPSG:4326", always_xy=True).transform(605000, -905000)
+    assert [(one["longitude"], one["latitude"]) for one in found] == [pytest.approx(expected)]
+
+
+def test_a_copy_of_a_scene_has_no_edge_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "SEEN", 64)
+    path = write_tiff(tmp_path / "a.tif", np.full((3, 193, 193), 900, np.uint16))
+    with sik.scenes.reading(path) as reader, parts._copy(reader) as memory, memory.open() as copy:
+        assert (copy.read(4) == 255).all()
+
+
+def test_a_map_that_is_gone_is_not_served(small):
+    before = len(server._served)
+    view = maps.interactive({"label": small[1].labels[0]}, basemap=False)
+    assert len(server._served) == before + 1
+    view.close()
+    assert len(server._served) == before

@@ -67,3 +67,20 @@ def test_broken_json_is_named(tmp_path, text):
 def test_wrong_arrays_are_refused(rgb):
     with pytest.raises(sik.InputError, match="rgb"):
         sik.Thresholds().classify(rgb)
+
+
+@pytest.mark.parametrize("ranges", [[1], 5, [{"code": 3, "name": "pond", "colour": "#112233", "hue": 5}],
+                                    [{"code": 3, "name": 5, "colour": "#112233"}],
+                                    [{"code": 3, "name": "pond", "colour": 7}]])  # fmt: skip
+def test_ranges_that_are_none_are_told(tmp_path, ranges):
+    content = {"format": "seaicekit-thresholds-1", "water_max": 30, "thin_max": 204, "ranges": ranges}
+    (tmp_path / "cuts.json").write_text(json.dumps(content))
+    with pytest.raises(sik.InputError, match=r"cuts\.json: \w+: "):
+        sik.Thresholds.load(tmp_path / "cuts.json")
+
+
+def test_concentration_counts_water_against_all_ice():
+    legend = [*sik.classes.LEGEND, sik.classes.SeaIceClass(3, "grey ice", "#000000"),
+              sik.classes.SeaIceClass(4, "thick cloud", "#ffffff")]  # fmt: skip
+    assert sik.classes.concentration({0: 20, 1: 10, 2: 30, 3: 40, 4: 99}, legend) == pytest.approx(0.8)
+    assert sik.classes.concentration({4: 99}, legend) is None

@@ -100,7 +100,7 @@ def granule(scene: Path, folder: Path) -> tuple[Rows, Raw]:
     with rasterio.open(draft, "w", **profile | {"height": GRANULE, "width": GRANULE, "nodata": 0}) as target:
         target.write(whole)
     del whole
-    rasterio.shutil.copy(draft, path, driver="COG", compress="DEFLATE", overview_resampling="NEAREST")
+    rasterio.shutil.copy(draft, path, driver="COG", compress="DEFLATE", overview_resampling="AVERAGE")
     draft.unlink()
     start = time.perf_counter()
     tuner = ThresholdTuner([path], folder=folder / "granule")

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seaicekit import scenes
-from seaicekit.classes import LEGEND
-from seaicekit.thresholds import Thresholds, brightness
+from seaicekit.thresholds import Thresholds, count_scene
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -27,10 +25,9 @@ def histogram(paths: list[str | os.PathLike], thresholds: Thresholds) -> matplot
     axis = figure.subplots()
     counts = np.zeros(256, np.int64)
     for path in paths:
-        with scenes.reading(path) as reader:
-            bands, nodata = reader.read()
-        counts += np.bincount(brightness(bands)[~nodata], minlength=256)
-    colours = [LEGEND[code].colour for code in thresholds.table]
+        counts += count_scene(path)
+    named = {entry.code: entry.colour for entry in thresholds.legend}
+    colours = [named[code] for code in thresholds.table.tolist()]
     axis.bar(
         np.arange(256),
         100 * counts / max(1, counts.sum()),

@@ -15,7 +15,7 @@ import rasterio.errors
 import rasterio.warp
 from rasterio.enums import ColorInterp
 
-from seaicekit import polar, rasters, scenes, sources
+from seaicekit import classes, polar, rasters, scenes, sources
 from seaicekit.classes import LEGEND, NODATA, SeaIceClass
 from seaicekit.files import InputError
 from seaicekit.readers import Window
@@ -30,7 +30,6 @@ SEEN = 4096  # pixels a side of the copy that is shown of a scene that no map re
 LEAST, MOST = 33, 100  # per cent: of three classes the likeliest has at least a third
 GRID = 32  # cells a side whose areas are computed one by one
 SPARE = ("#e69f00", "#cc79a7", "#009e73", "#d55e00", "#f0e442", "#56b4e9")  # Okabe and Ito, told apart by all
-DRY = ("water", "land", "cloud", "shadow")  # classes that are not ice, by their names
 
 
 @dataclass(eq=False)
@@ -222,17 +221,7 @@ def _copy(reader: scenes.SceneReader) -> rasterio.MemoryFile:
     """Put a scene of any kind into memory as 8-bit red, green, blue and alpha, every so many pixels of it."""
     step = max(1, -(-max(reader.shape) // SEEN))
     rows, cols = (-(-side // step) for side in reader.shape)
-    bands = reader.pixels(out_shape=(rows, cols))
-    if reader.declares_nodata:
-        valid = np.empty((rows, cols), bool)
-        for row in range(0, reader.shape[0], step * 256):  # masks cannot be asked for decimated
-            height = min(step * 256, reader.shape[0] - row)
-            part = reader.read(Window(row, 0, height, reader.shape[1]))[1][step // 2 :: step, step // 2 :: step]
-            target = valid[row // step : row // step + part.shape[0], : part.shape[1]]
-            target[:] = ~part
-    else:
-        part = reader.find_border()[::step, ::step]
-        valid = ~part
+    bands, nodata = reader.read(out_shape=(rows, cols))
     # The last cell may hang over the edge, so a pixel of the copy is a little less than `step` wide.
     transform = reader.transform @ rasterio.Affine.scale(reader.shape[1] / cols, reader.shape[0] / rows)
     memory = rasterio.MemoryFile(ext=".tif")
@@ -242,7 +231,7 @@ def _copy(reader: scenes.SceneReader) -> rasterio.MemoryFile:
     }  # fmt: skip
     with memory.open(**profile) as target:
         target.write(bands, [1, 2, 3])
-        target.write(valid * np.uint8(255), 4)
+        target.write(~nodata * np.uint8(255), 4)
         target.build_overviews([2, 4, 8], rasterio.enums.Resampling.average)
     return memory
 
@@ -333,13 +322,8 @@ def areas(layer: Layer) -> dict[int, float]:
 
 
 def concentration(layer: Layer, square: Mapping[int, float]) -> float | None:
-    """Return which share of the sea is ice, 0 to 1; None if no class is water or nothing is sea."""
-    names = {entry.code: entry.name.lower() for entry in layer.legend}
-    water = sum(square[code] for code, name in names.items() if "water" in name)
-    ice = sum(square[code] for code, name in names.items() if not any(word in name for word in DRY))
-    if not any("water" in name for name in names.values()) or not water + ice:
-        return None
-    return ice / (water + ice)
+    """Return which share of the sea is ice, 0 to 1; see `seaicekit.classes.concentration`."""
+    return classes.concentration(square, layer.legend)
 
 
 def at_first(layer: Layer, layers: Sequence[Layer]) -> bool:

@@ -8,6 +8,7 @@ import secrets
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -64,6 +65,12 @@ def url(layer: Layer, crs: str) -> str:
     token = secrets.token_urlsafe(16)
     _served[token] = layer
     return f"{address(port())}api/tiles/{token}/{crs.replace(':', '')}/{{z}}/{{x}}/{{y}}.png"
+
+
+def forget(layers: Sequence[Layer]) -> None:
+    """Serve these layers no longer."""
+    for token in [token for token, layer in _served.items() if layer in layers]:
+        del _served[token]
 
 
 @functools.cache

@@ -15,7 +15,7 @@ import numpy as np
 from seaicekit.files import InputError
 from seaicekit.maps import ground, page, paper, words
 from seaicekit.maps.layers import MERCATOR, Layer, at_first, extent
-from seaicekit.maps.server import DEEPEST, resolution, url
+from seaicekit.maps.server import DEEPEST, forget, resolution, url
 from seaicekit.polar import LINE, OCEAN
 
 RADIUS = 5  # pixels of a point's mark
@@ -87,6 +87,11 @@ class IceMap(leafmap.leafmap.Map):
         self._add_panels()
         self._arrange()
         self.on_interaction(self._interacted)
+
+    def close(self) -> None:
+        """Take the map off the page, and its layers out of memory."""
+        forget(self._layers)
+        super().close()
 
     def save_html(self, path: str | os.PathLike) -> Path:
         """Write the map as a page that needs neither kernel nor network; see `seaicekit.maps.save_html`."""

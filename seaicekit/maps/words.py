@@ -7,7 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from seaicekit.files import InputError, read_json
+from seaicekit import geojson
+from seaicekit.files import InputError
 from seaicekit.maps.layers import LEAST, MOST, Layer, areas, concentration
 
 if TYPE_CHECKING:
@@ -79,21 +80,23 @@ def load_points(points: Points, layers: Sequence[Layer]) -> list[dict]:
         It is no GeoJSON.
     """
     if isinstance(points, str | os.PathLike):
-        points = read_json(points)
-    points = getattr(points, "__geo_interface__", points)
+        features = geojson.parse(points)[1]  # in degrees, whatever the file's CRS
+    else:
+        features = getattr(points, "__geo_interface__", points).get("features")
+    if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
+        raise InputError("points: no GeoJSON FeatureCollection; give one, in degrees")
     colours = {key: entry.colour for layer in layers for entry in layer.legend for key in (entry.code, entry.name)}
     found = []
-    try:
-        for feature in points["features"]:
-            if (feature.get("geometry") or {}).get("type") != "Point":
-                continue  # not on the map, as those of a scene without a CRS
-            own = {key: value for key, value in (feature.get("properties") or {}).items() if value is not None}
-            longitude, latitude = map(float, feature["geometry"]["coordinates"][:2])
-            colour = next((colours[own[key]] for key in ("class", "code") if own.get(key) in colours), POINT)
-            text = ", ".join(f"{key}: {value}" for key, value in own.items() if isinstance(value, str | int | float))
-            found.append({"longitude": longitude, "latitude": latitude, "colour": colour, "text": text})
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise InputError(f"points: no GeoJSON with points in degrees ({error!r}); give a FeatureCollection") from error
+    for feature in features:
+        try:
+            longitude, latitude = geojson.place(feature)
+        except InputError:
+            continue  # not on the map, as those of a scene without a CRS
+        told = geojson.member(feature, "properties").items()
+        own = {key: value for key, value in told if isinstance(value, str | int | float)}
+        colour = next((colours[own[key]] for key in ("class", "code") if own.get(key) in colours), POINT)
+        text = ", ".join(f"{key}: {value}" for key, value in own.items())
+        found.append({"longitude": longitude, "latitude": latitude, "colour": colour, "text": text})
     return found
 
 

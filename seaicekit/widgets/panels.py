@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import ipywidgets
 from ipywidgets import HBox, Layout, VBox
 
-from seaicekit.classes import LEGEND, THICK_ICE, THIN_ICE, SeaIceClass
+from seaicekit.classes import LEGEND, SeaIceClass, concentration
 from seaicekit.files import InputError
 from seaicekit.labels import Rule
 from seaicekit.thresholds import FULL, FULL_HUE, Range, Thresholds
@@ -62,7 +62,7 @@ def shares(
     for entry in legend:
         after = now.get(entry.code, 0)
         rows.append(_row([swatch(entry), f"{100 * after:.1f} %", change(saved.get(entry.code, 0), after)]))
-    before, after = (each.get(THIN_ICE, 0) + each.get(THICK_ICE, 0) for each in (saved, now))
+    before, after = (concentration(each, legend) or 0 for each in (saved, now))
     rows.append(_row(["<b>ice concentration</b>", f"<b>{100 * after:.1f} %</b>", change(before, after)]))
     return _table(rows)
 
