@@ -2,61 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
-import getpass
-import html
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import astuple, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ipywidgets
 import numpy as np
-from ipywidgets import HBox, Layout, VBox
+from ipywidgets import HBox, Layout
 
 from seaicekit import fitting, scenes
-from seaicekit.classes import LEGEND, THICK_ICE, VIVID, SeaIceClass, repainted
-from seaicekit.files import InputError, read_json, write_json
+from seaicekit.classes import SeaIceClass
+from seaicekit.files import InputError, write_json
 from seaicekit.labels import Rule
 from seaicekit.points import ReferencePoints, UnsavedError
 from seaicekit.preview import Preview, View
-from seaicekit.remote import unsigned
-from seaicekit.thresholds import Thresholds, presets
+from seaicekit.thresholds import Thresholds
 from seaicekit.widgets import panels
-from seaicekit.widgets.canvas import SceneCanvas
-from seaicekit.widgets.histogram import BrightnessHistogram
-from seaicekit.widgets.keys import Keys
-from seaicekit.widgets.panels import button, labelled
+from seaicekit.widgets.calibrate import Fitting
+from seaicekit.widgets.events import Keys, Later
+from seaicekit.widgets.page import Page
+from seaicekit.widgets.record import Files
 
 if TYPE_CHECKING:
     from seaicekit.scenes import Paths
 
-FORMAT = "seaicekit-tuner-1"
 OPEN = 4  # scenes kept open at once
 SETTLED, MOVED = 0.5, 0.05  # seconds without a change after which the state is written, and a new view is read
 
 
-class Later:
-    """Call a function once nothing has asked for it for some seconds; without an event loop, at once."""
-
-    def __init__(self, seconds: float, function: Callable[[], None]):
-        self._seconds, self._function = seconds, function
-        self._handle: asyncio.TimerHandle | None = None
-
-    def __call__(self) -> None:
-        """Ask for it."""
-        if self._handle:
-            self._handle.cancel()
-        try:
-            self._handle = asyncio.get_running_loop().call_later(self._seconds, self._function)
-        except RuntimeError:
-            self._function()
-
-
-class ThresholdTuner(VBox):
+class ThresholdTuner(Page, Fitting, Files):
     """Calibrate the cuts on scenes: by eye, and on points that you click.
 
     Keys, with the mouse over the tuner: 1, 2, 3 … choose the class of the next point, z undoes and y redoes
@@ -157,169 +133,6 @@ class ThresholdTuner(VBox):
         self._saved = self.thresholds
         self._label()
         self._say(f"Saved {path}.{self._for_the_batch()}")
-
-    def fit(self) -> None:
-        """Choose the cuts that score best on the points, and say how sure that is."""
-        try:
-            found = self._fitted()
-        except InputError as error:
-            return self._say(str(error), wrong=True)
-        self.set(Thresholds(found.water_max, found.thin_max, self._ranges.ranges))
-        (w0, w1), (t0, t1) = found.water_range, found.thin_range
-        self._say(
-            f"Fitted to {len(self.points)} points, so their score flatters: "
-            f"water_max {found.water_max} (95 % interval {w0} to {w1}), "
-            f"thin_max {found.thin_max} ({t0} to {t1}). {' '.join(found.messages)}"
-        )
-
-    def suggest(self) -> dict[str, Thresholds]:
-        """Offer cuts from the scenes' histogram alone, each with its area shares, to be accepted by a click."""
-        counts = np.zeros(256, np.int64)
-        for name in self._named:
-            preview = self._preview(name)
-            if preview:
-                counts += preview.counts
-        try:
-            offered = {name: Thresholds(*cuts, self._ranges.ranges) for name, cuts in fitting.suggest(counts).items()}
-        except InputError as error:
-            self._say(str(error), wrong=True)
-            return {}
-        rows = []
-        for name, cuts in offered.items():
-            found = np.bincount(cuts.table, counts, minlength=256) / max(1, counts.sum())
-            areas = ", ".join(f"{entry.name} {100 * found[entry.code]:.0f} %" for entry in LEGEND)
-            accept = button("accept", "make these the cuts", lambda cuts=cuts: self._accept(cuts), "70px")
-            said = f'<div style="line-height:1.3"><b>{name}</b>: {cuts.water_max}, {cuts.thin_max}<br>{areas}</div>'
-            rows.append(HBox([accept, ipywidgets.HTML(said)]))
-        self._offers.children = rows
-        return offered
-
-    def _accept(self, thresholds: Thresholds) -> None:
-        self._offers.children = ()
-        self.set(thresholds)
-
-    # The page.
-
-    def _build(self) -> None:
-        rule = Rule(self._start, cloud_filter=False)
-        self._scene = ipywidgets.Dropdown(options=list(self._named), layout=Layout(width="260px"))
-        self._base = ipywidgets.ToggleButtons(
-            options=["scene", "filtered", "difference"], style={"button_width": "88px"},
-            tooltips=["as it is", "after the thin-cloud and shadow filter", "how near to the surroundings: 255, equal"],
-        )  # fmt: skip
-        self._opacity = ipywidgets.FloatSlider(
-            value=0.5, min=0, max=1, step=0.05, description="classes", readout=False,
-            layout=Layout(width="190px"), style={"description_width": "52px"},
-        )  # fmt: skip
-        self._vivid = ipywidgets.Checkbox(
-            description="vivid colours", tooltip="a second palette", indent=False, layout=Layout(width="120px")
-        )
-        step = self._button("next", "the next scene (n)", self._next, "60px")
-        self._top = HBox(
-            [self._scene, step, self._base, self._opacity, self._vivid], layout=Layout(flex_flow="row wrap")
-        )
-        self._canvas = SceneCanvas(self._click, self._look_later)
-        self._status = ipywidgets.HTML(layout=Layout(min_height="2.6em"))
-        self._left = VBox([self._canvas, self._status], layout=Layout(flex="1 1 420px", min_width="300px"))
-
-        self._histogram = BrightnessHistogram(lambda *moved: self._try(self._cut, *moved))
-        self._sliders, self._numbers, rows = {}, {}, []
-        for name, text in (("water_max", "water to"), ("thin_max", "thin ice to")):
-            ends = {"min": 0, "max": 255, "value": getattr(self._start, name)}
-            self._sliders[name] = ipywidgets.IntSlider(
-                **ends, readout=False, **labelled(text, layout=Layout(width="270px"))
-            )
-            self._numbers[name] = ipywidgets.BoundedIntText(**ends, layout=Layout(width="64px"))
-            for control in (self._sliders[name], self._numbers[name]):
-                control.observe(lambda change, name=name: self._try(self._cut, name, change["new"]), "value")
-            rows.append(HBox([self._sliders[name], self._numbers[name]]))
-        self._shares, self._score = ipywidgets.HTML(), ipywidgets.HTML()
-        self._class = ipywidgets.ToggleButtons(style={"button_width": "auto"}, layout=Layout(width="355px"))
-        self._offers = VBox()
-        self._upload = ipywidgets.FileUpload(accept=".geojson,.json", description="load", layout=Layout(width="85px"))
-        edit = HBox([
-            self._button("undo", "take the last change of the points back (z)", self._undo),
-            self._button("redo", "make it again (y)", self._redo),
-            self._button("clear", "remove all points; undo brings them back", self._clear),
-            self._upload,
-        ])  # fmt: skip
-        act = HBox([
-            self._button("fit to points", "the cuts that score best on your points", self.fit),
-            self._button("suggest", "cuts from the histogram, without points", self.suggest),
-            self._button("save", "write thresholds.json", self.save),
-        ])  # fmt: skip
-        self._preset = ipywidgets.Dropdown(**labelled("preset"))
-        self._name = ipywidgets.Text(placeholder="a name for these cuts", layout=Layout(width="230px"))
-        self._who = ipywidgets.Text(value=_user(), continuous_update=False, **labelled("who"))
-        store = HBox([self._name, self._button("keep", "keep the cuts as a preset", self._keep_preset, "100px")])
-        self._before = panels.RulePanel(rule, lambda: self._try(self._rule_changed))
-        self._ranges = panels.RangesPanel(
-            lambda: self._try(self._ranges_changed),
-            lambda: max(self._entries) + 1,
-            lambda said: self._say(said, wrong=True),
-        )
-        self._ranges.set(self._start.ranges)
-        self._list = ipywidgets.Select(rows=7, layout=Layout(width="240px"))
-        self._list.observe(lambda _: self._mark(), "value")
-        remove = self._button("remove", "remove the chosen point", self._remove, "80px")
-        self._fold = ipywidgets.Accordion(
-            [HBox([self._list, remove]), self._before, self._ranges, VBox([self._preset, store, self._who])],
-            titles=("Points", "Filter and no data", "Classes by colour", "Presets"), layout=Layout(width="352px"),
-        )  # fmt: skip
-        self._right = VBox(
-            [
-                self._histogram,
-                *rows,
-                self._shares,
-                self._class,
-                edit,
-                self._score,
-                act,
-                self._offers,
-                self._fold,
-            ],
-            layout=Layout(width="360px", margin="0 0 0 12px"),
-        )
-        self._choose_classes()
-        self._list_presets()
-        self._scene.observe(lambda change: self._try(self._open, change["new"]), "value")
-        self._base.observe(lambda _: self._try(self._look), "value")
-        self._opacity.observe(lambda change: setattr(self._canvas, "opacity", change["new"]), "value")
-        self._vivid.observe(lambda _: self._try(self._label), "value")
-        self._upload.observe(lambda change: self._try(self._load, change["new"]), "value")
-        self._preset.observe(lambda change: change["new"] and self._try(self._use_preset, change["new"]), "value")
-
-    @property
-    def _legend(self) -> tuple[SeaIceClass, ...]:
-        """The cuts' classes, and those that only points have, for their range was removed."""
-        here = {point.code for point in self.points} | {entry.code for entry in self.thresholds.legend}
-        legend = tuple(self._entries[code] for code in sorted(here))
-        return repainted(legend, VIVID) if self._vivid.value else legend
-
-    def _choose_classes(self) -> None:
-        """Offer the classes there are for the next point."""
-        self._entries |= {entry.code: entry for entry in self.thresholds.legend}
-        options = [(f"{number} {entry.name}", entry.code) for number, entry in enumerate(self.thresholds.legend, 1)]
-        if tuple(options) != tuple(self._class.options):
-            chosen = self._class.value
-            self._class.options = options
-            self._class.value = chosen if chosen in dict(options).values() else options[0][1]
-        self.points.know(self.thresholds.legend)
-
-    def _try(self, what: Callable, *given: object) -> object:
-        """Do what a control asks for; what goes wrong is told on the page."""
-        try:
-            return what(*given)
-        except (InputError, OSError) as error:
-            self._say(str(error), wrong=True)
-
-    def _button(self, text: str, tooltip: str, pressed: Callable, width: str = "auto") -> ipywidgets.Button:
-        return button(text, tooltip, lambda: self._try(pressed), width)
-
-    def _say(self, text: str, wrong: bool = False) -> None:
-        self._status.tooltip = text
-        colour = "color:#c92a2a" if wrong else ""
-        self._status.value = f'<div style="line-height:1.3;{colour}">{html.escape(text)}</div>'
 
     # Scenes.
 
@@ -530,102 +343,6 @@ class ThresholdTuner(VBox):
         )
         self._score.value = f'<div style="line-height:1.4">{text}</div>'
 
-    def _fitted(self) -> fitting.Fit:
-        """Fit the cuts to what the rule decides on: the pixels' brightness, with the filter the corrected one."""
-        rgb, codes = self.points.pixels()
-        by_cuts = ~self.thresholds.in_ranges(rgb) & (codes <= THICK_ICE)
-        rule = self.rule
-        for _ in range(2 if rule.cloud_filter else 1):  # what is corrected depends on water_max
-            values, population = np.zeros(len(codes), np.uint8), np.zeros(256, np.int64)
-            for name, places in self._by_scene().items():
-                preview = self._preview(name)
-                if preview is None:
-                    raise InputError(f"{name}: cannot be opened, so its points cannot be used; remove them or mend it")
-                rows, cols = np.array([(point.row, point.col) for _, point in places]).T
-                values[[number for number, _ in places]] = preview.at(rule, rows, cols)[0]
-                population += preview.histogram(rule)
-            start = rule.thresholds.water_max, rule.thresholds.thin_max
-            found = fitting.fit(values[by_cuts], codes[by_cuts], population if population.any() else None, start)
-            rule = replace(
-                rule, thresholds=replace(rule.thresholds, water_max=found.water_max, thin_max=found.thin_max)
-            )
-        return found
-
-    def _by_scene(self) -> dict[str, list]:
-        """Return scene → (number, point) of its points."""
-        found: dict[str, list] = {}
-        for number, point in enumerate(self.points):
-            found.setdefault(point.scene, []).append((number, point))
-        return found
-
-    # Files.
-
-    def _provenance(self) -> dict:
-        rgb, codes = self.points.pixels()
-        legend = [entry.code for entry in self._legend]
-        score = fitting.score(self.thresholds.classify(rgb), codes, legend) if len(codes) else None
-        return {
-            "who": self._who.value,
-            "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "scenes": {name: unsigned(str(path)) for name, path in self._named.items()},
-            "points": {"count": len(codes), "file": "points.geojson" if len(codes) else None},
-            "score": score
-            and {"of": "the cuts alone", "accuracy": score.accuracy, "interval": list(score.accuracy_range)},
-            "rule": {name: value for name, value in self.rule.to_dict().items() if name != "thresholds"},
-        }
-
-    def _for_the_batch(self) -> str:
-        """Say what a batch must be told, for the thresholds file holds the cuts alone."""
-        plain, now = Rule().to_dict(), self.rule.to_dict()
-        told = [f"-p {name} {now[name]}" for name in ("cloud_filter", "window", "nodata") if now[name] != plain[name]]
-        return f" For a batch as you see it add {' '.join(told).replace('False', 'false')}." if told else ""
-
-    def _state(self) -> dict:
-        return {
-            "format": FORMAT,
-            "given": self._given and self._given.to_dict(),
-            "thresholds": self.thresholds.to_dict(),
-            "rule": {name: getattr(self.rule, name) for name in ("cloud_filter", "window", "nodata")},
-            "classes": [astuple(entry) for entry in self._entries.values() if entry not in LEGEND],
-            "scene": self._now,
-            "vivid": self._vivid.value,
-        }
-
-    def _earlier(self) -> dict | None:
-        """Return where an earlier tuner in this folder was, unless other cuts are given now than were then."""
-        file = self._folder / "tuner.json"
-        if not file.is_file():
-            return None
-        try:
-            state = read_json(file)
-            Thresholds.from_dict(state["thresholds"]), state["rule"]["nodata"], state["scene"], state["vivid"]
-            known = {SeaIceClass(*entry) for entry in state["classes"]}
-        except (InputError, KeyError, TypeError):  # it is only where one was; cuts and points have files of their own
-            return None
-        fits = state.get("format") == FORMAT and known is not None
-        return state if fits and (self._given is None or state["given"] == self._given.to_dict()) else None
-
-    def _list_presets(self) -> None:
-        own = self._folder / "presets"
-        self._preset.options = [("", None), *presets(own if own.is_dir() else None).items()]
-
-    def _use_preset(self, path: Path) -> None:
-        cuts = Thresholds.load(path)
-        for entry in cuts.legend:
-            mine = self._entries.get(entry.code)
-            if mine and mine.name != entry.name:
-                raise InputError(f"{path}: class {entry.code} is {entry.name} there, {mine.name} here; renumber one")
-        self.set(cuts)
-
-    def _keep_preset(self) -> None:
-        name = "".join(letter for letter in self._name.value if letter.isalnum() or letter in " -_").strip()
-        if not name:
-            return self._say("Give the preset a name of letters and digits.", wrong=True)
-        path = self._folder / "presets" / f"{name}.json"
-        self.thresholds.save(path, self._provenance())
-        self._list_presets()
-        self._say(f"Kept as {path}.")
-
     # Keys.
 
     def _key(self, key: str) -> None:
@@ -634,10 +351,3 @@ class ThresholdTuner(VBox):
             self._try({"z": self._undo, "y": self._redo, "n": self._next}[key])
         elif int(key) <= len(codes):
             self._class.value = codes[int(key) - 1]
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has no name
-        return ""

@@ -1,7 +1,8 @@
-"""Keys that a widget hears while the mouse is over it, and no others."""
+"""What a widget hears: keys while the mouse is over it, and silence."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import anywidget
@@ -48,3 +49,20 @@ class Keys(anywidget.AnyWidget):
         super().__init__(area=area, heard=keys)
         self.layout.display = "none"
         self.on_msg(lambda _, content, __: pressed(content["key"]))
+
+
+class Later:
+    """Call a function once nothing has asked for it for some seconds; without an event loop, at once."""
+
+    def __init__(self, seconds: float, function: Callable[[], None]):
+        self._seconds, self._function = seconds, function
+        self._handle: asyncio.TimerHandle | None = None
+
+    def __call__(self) -> None:
+        """Ask for it."""
+        if self._handle:
+            self._handle.cancel()
+        try:
+            self._handle = asyncio.get_running_loop().call_later(self._seconds, self._function)
+        except RuntimeError:
+            self._function()

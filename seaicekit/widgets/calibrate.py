@@ -1,0 +1,87 @@
+"""How the tuner chooses cuts: fitted to points, or suggested by the histogram."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import ipywidgets
+import numpy as np
+from ipywidgets import HBox
+
+from seaicekit import fitting
+from seaicekit.classes import LEGEND, THICK_ICE
+from seaicekit.files import InputError
+from seaicekit.thresholds import Thresholds
+from seaicekit.widgets.panels import button
+
+
+class Fitting:
+    """The fits of `seaicekit.ThresholdTuner`, which has the points and the scenes."""
+
+    def fit(self) -> None:
+        """Choose the cuts that score best on the points, and say how sure that is."""
+        try:
+            found = self._fitted()
+        except InputError as error:
+            return self._say(str(error), wrong=True)
+        self.set(Thresholds(found.water_max, found.thin_max, self._ranges.ranges))
+        (w0, w1), (t0, t1) = found.water_range, found.thin_range
+        self._say(
+            f"Fitted to {len(self.points)} points, so their score flatters: "
+            f"water_max {found.water_max} (95 % interval {w0} to {w1}), "
+            f"thin_max {found.thin_max} ({t0} to {t1}). {' '.join(found.messages)}"
+        )
+
+    def suggest(self) -> dict[str, Thresholds]:
+        """Offer cuts from the scenes' histogram alone, each with its area shares, to be accepted by a click."""
+        counts = np.zeros(256, np.int64)
+        for name in self._named:
+            preview = self._preview(name)
+            if preview:
+                counts += preview.counts
+        try:
+            offered = {name: Thresholds(*cuts, self._ranges.ranges) for name, cuts in fitting.suggest(counts).items()}
+        except InputError as error:
+            self._say(str(error), wrong=True)
+            return {}
+        rows = []
+        for name, cuts in offered.items():
+            found = np.bincount(cuts.table, counts, minlength=256) / max(1, counts.sum())
+            areas = ", ".join(f"{entry.name} {100 * found[entry.code]:.0f} %" for entry in LEGEND)
+            accept = button("accept", "make these the cuts", lambda cuts=cuts: self._accept(cuts), "70px")
+            said = f'<div style="line-height:1.3"><b>{name}</b>: {cuts.water_max}, {cuts.thin_max}<br>{areas}</div>'
+            rows.append(HBox([accept, ipywidgets.HTML(said)]))
+        self._offers.children = rows
+        return offered
+
+    def _accept(self, thresholds: Thresholds) -> None:
+        self._offers.children = ()
+        self.set(thresholds)
+
+    def _fitted(self) -> fitting.Fit:
+        """Fit the cuts to what the rule decides on: the pixels' brightness, with the filter the corrected one."""
+        rgb, codes = self.points.pixels()
+        by_cuts = ~self.thresholds.in_ranges(rgb) & (codes <= THICK_ICE)
+        rule = self.rule
+        for _ in range(2 if rule.cloud_filter else 1):  # what is corrected depends on water_max
+            values, population = np.zeros(len(codes), np.uint8), np.zeros(256, np.int64)
+            for name, places in self._by_scene().items():
+                preview = self._preview(name)
+                if preview is None:
+                    raise InputError(f"{name}: cannot be opened, so its points cannot be used; remove them or mend it")
+                rows, cols = np.array([(point.row, point.col) for _, point in places]).T
+                values[[number for number, _ in places]] = preview.at(rule, rows, cols)[0]
+                population += preview.histogram(rule)
+            start = rule.thresholds.water_max, rule.thresholds.thin_max
+            found = fitting.fit(values[by_cuts], codes[by_cuts], population if population.any() else None, start)
+            rule = replace(
+                rule, thresholds=replace(rule.thresholds, water_max=found.water_max, thin_max=found.thin_max)
+            )
+        return found
+
+    def _by_scene(self) -> dict[str, list]:
+        """Return scene → (number, point) of its points."""
+        found: dict[str, list] = {}
+        for number, point in enumerate(self.points):
+            found.setdefault(point.scene, []).append((number, point))
+        return found
