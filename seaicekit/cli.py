@@ -66,7 +66,8 @@ def _parser() -> argparse.ArgumentParser:
         "tune",
         help="calibrate the cuts in the browser",
         epilog="Then give the file to a batch: "
-        "seaicekit run --scenes FOLDER -p thresholds calibration/thresholds.json; for labels as you saw them also what the tuner told when it saved.",
+        "seaicekit run --scenes FOLDER -p thresholds calibration/thresholds.json; "
+        "for labels as you saw them also what the tuner told when it saved.",
     )
     tune.add_argument("scenes", nargs="?", metavar="FOLDER", help="a folder of images, or a quoted pattern; without "
                       "it two synthetic scenes")  # fmt: skip
