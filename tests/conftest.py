@@ -65,7 +65,7 @@ def demo(tmp_path_factory):
     return folder, json.loads((folder / "run.json").read_text()), done
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright's event loop would go on behind the tests of other modules
 def chromium():
     """A headless Chromium."""
     from seaicekit.bench import browser

@@ -213,6 +213,11 @@ def test_voila_page(page, small, tmp_path, theme, width):
         check_overlay(page, sorted((small[0] / "scenes").iterdir())[0], moved)
         page.mouse.click(*pixel_at(page, (160, 160), 100, 80))
         page.wait_for_selector("text=/of 1 points? right/")
+        page.mouse.click(*pixel_at(page, (160, 160), 120, 60))
+        page.wait_for_selector("text=/of 2 points right/")
+        page.keyboard.press("z")  # one press, one step
+        page.wait_for_timeout(1500)
+        assert page.locator("text=/of 1 points? right/").count() == 1
         text, ground = page.evaluate(
             "() => { const style = getComputedStyle(document.querySelector('.widget-html-content'));"
             "return [style.color, getComputedStyle(document.body).backgroundColor]; }"

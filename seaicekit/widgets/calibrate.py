@@ -24,13 +24,24 @@ class Fitting:
             found = self._fitted()
         except InputError as error:
             return self._say(str(error), wrong=True)
+        before = self._share_right()
         self.set(Thresholds(found.water_max, found.thin_max, self._ranges.ranges))
+        told, after = list(found.messages), self._share_right()
+        if after < before:  # a rare class weighs little where the pixels say how rare it is
+            told.insert(
+                0, f"your own points are worse off, {before:.0%} before and {after:.0%} now; look before you save"
+            )
         (w0, w1), (t0, t1) = found.water_range, found.thin_range
         self._say(
             f"Fitted to {len(self.points)} points, so their score flatters: "
             f"water_max {found.water_max} (95 % interval {w0} to {w1}), "
-            f"thin_max {found.thin_max} ({t0} to {t1}). {' '.join(found.messages)}"
+            f"thin_max {found.thin_max} ({t0} to {t1})." + "".join(f" {each[0].upper()}{each[1:]}." for each in told)
         )
+
+    def _share_right(self) -> float:
+        """Return which share of the points the cuts alone get right."""
+        rgb, codes = self.points.pixels()
+        return float(np.mean(self.thresholds.classify(rgb) == codes))
 
     def suggest(self) -> dict[str, Thresholds]:
         """Offer cuts from the scenes' histogram alone, each with its area shares, to be accepted by a click."""
