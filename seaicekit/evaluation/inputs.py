@@ -1,0 +1,331 @@
+"""Bring rasters that people have, with codes and grids of their own, and points to a prediction's grid and legend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seaicekit import rasters
+from seaicekit.classes import LEGEND, NODATA, SeaIceClass
+from seaicekit.files import InputError, read_json
+
+if TYPE_CHECKING:
+    from seaicekit.rasters import Raster
+
+LONLAT = "OGC:CRS84"
+OTHER = NODATA + 1  # the codes from here on stand for what a class mapping does not name
+PLAIN_COLOUR = "#808080"  # of a class whose raster has no colour table
+
+Mapped = Mapping[object, int | None]  # a person's code → our code, None for no data
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A raster in memory: (rows, columns) values, where it has no data, its grid (None where it has none), its name."""
+
+    values: np.ndarray
+    nodata: np.ndarray
+    crs: object
+    transform: object
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.values.shape
+
+
+def read(raster: Raster, name: str = "array") -> Layer:
+    """Read a path, an `xarray.DataArray` or an array; 255 is no data in 8 bits, and what a file declares.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, is not one band, or is empty.
+    """
+    if isinstance(raster, str | os.PathLike):
+        with rasters.opened(raster) as source:
+            if source.count != 1:
+                raise InputError(f"{raster}: has {source.count} bands; give a raster of class codes, with one")
+            values, nodata = source.read(1), source.read_masks(1) == 0
+            # GDAL's mask knows only what the file declares, and plain PNGs of labels declare nothing.
+            declared = source.nodata is not None
+            layer = Layer(values, nodata, source.crs, source.transform, str(raster))
+    else:
+        layer, declared = _of_array(raster, name), False
+    if layer.values.ndim != 2 or not layer.values.size:
+        raise InputError(f"{layer.name}: {layer.shape} pixels; class codes must be (rows, columns), and some")
+    if layer.values.dtype.kind not in "biuf":
+        raise InputError(f"{layer.name}: class codes must be numbers, not {layer.values.dtype}")
+    nodata = layer.nodata
+    if layer.values.dtype.kind == "f":
+        nodata = nodata | np.isnan(layer.values)
+    return replace(layer, nodata=nodata if declared else nodata | (layer.values == NODATA))
+
+
+def _of_array(raster: Raster, name: str) -> Layer:
+    crs = transform = None
+    values = np.asarray(raster)
+    nodata = np.zeros(values.shape, bool)
+    if hasattr(raster, "dims"):
+        import rioxarray  # noqa: F401  registers .rio
+
+        crs = raster.rio.crs
+        transform = raster.rio.transform() if crs else None
+        if raster.rio.nodata is not None:
+            nodata = values == raster.rio.nodata
+    return Layer(values, nodata, crs, transform, name)
+
+
+def mapped(layer: Layer, classes: Mapped | None, legend: Sequence[SeaIceClass]) -> tuple[np.ndarray, dict]:
+    """Turn a raster's values into codes of the legend, (rows, columns) uint16.
+
+    Returns
+    -------
+    codes
+        255 no data; 256 and on for the values that the mapping does not name.
+    further : dict
+        Those codes → the values.
+
+    Raises
+    ------
+    InputError
+        A code that is not in the legend.
+    """
+    ours = {entry.code for entry in legend}
+    table = {code: code for code in ours} if classes is None else _table(classes, ours)
+    nodata = layer.nodata
+    if layer.values.dtype == np.uint8 and NODATA in table:  # the mapping says that 255 is a class
+        nodata = nodata & (layer.values != NODATA)
+    found, inverse = _distinct(layer.values, ~nodata)
+    if len(found) > 2**15:
+        raise InputError(f"{layer.name}: {len(found)} different values are no classes; give a raster of class codes")
+    further: dict[int, object] = {}
+    to = np.empty(len(found), np.uint16)
+    for number, value in enumerate(found.tolist()):
+        code = table.get(value, OTHER + len(further))
+        if code >= OTHER:
+            if classes is None:
+                names = ", ".join(f"{entry.code} {entry.name}" for entry in legend)
+                raise InputError(
+                    f"{layer.name}: code {value} is not in the legend ({names}); give the legend, or map the classes"
+                )
+            further[code] = value
+        to[number] = code
+    codes = np.full(layer.shape, NODATA, np.uint16)
+    codes[~nodata] = to[inverse]
+    return codes, further
+
+
+def _distinct(values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Do what `np.unique` does, without its sort where a value can be its own place in a table."""
+    chosen = values[valid]
+    if chosen.dtype != np.uint8:
+        return np.unique(chosen, return_inverse=True)
+    found = np.flatnonzero(np.bincount(chosen, minlength=256))
+    places = np.zeros(256, np.intp)
+    places[found] = np.arange(len(found))
+    return found, places[chosen]
+
+
+def _table(classes: Mapped, ours: set[int]) -> dict:
+    table = {}
+    for theirs, code in classes.items():
+        code = NODATA if code is None else code
+        if isinstance(code, bool) or code not in ours | {NODATA}:
+            known = ", ".join(map(str, sorted(ours)))
+            raise InputError(f"classes: {theirs!r} → {code!r}, but the legend has {known}; None means no data")
+        table[theirs] = int(code)
+    return table
+
+
+def aligned(layer: Layer, codes: np.ndarray, grid: Layer) -> np.ndarray:
+    """Return a raster's codes, (rows, columns) uint16, on another raster's grid: the nearest pixel's, 255 outside.
+
+    Rasters of one shape of which one has no CRS are taken to lie on one another. Places are right to an eighth
+    of a pixel, GDAL's measure.
+
+    Raises
+    ------
+    InputError
+        Of another shape and without a CRS, or nowhere near the grid.
+    """
+    georeferenced = layer.crs is not None and grid.crs is not None
+    if layer.shape == grid.shape and (not georeferenced or _same_grid(layer, grid)):
+        return codes
+    if not georeferenced:
+        without = layer.name if layer.crs is None else grid.name
+        raise InputError(
+            f"evaluate: the prediction has {grid.shape} pixels, the reference {layer.shape}, and {without} has no CRS; "
+            "give rasters on one grid, or both with their CRS"
+        )
+    import rasterio.errors
+    import rasterio.warp
+    from rasterio._err import CPLE_BaseError
+
+    target = np.full(grid.shape, NODATA, np.uint16)
+    try:
+        rasterio.warp.reproject(
+            codes, target, src_transform=layer.transform, src_crs=layer.crs, src_nodata=NODATA,
+            dst_transform=grid.transform, dst_crs=grid.crs, dst_nodata=NODATA,
+            resampling=rasterio.warp.Resampling.nearest,
+        )  # fmt: skip
+    except (rasterio.errors.RasterioError, CPLE_BaseError) as error:
+        cause = " ".join(str(error).split())
+        raise InputError(
+            f"{layer.name}: cannot be brought to the grid of {grid.name} ({cause}); check its CRS"
+        ) from error
+    if (target == NODATA).all() and (codes != NODATA).any():
+        raise InputError(f"{layer.name}: nothing of it lies on {grid.name}; check the pair, and both CRS")
+    return target
+
+
+def _same_grid(one: Layer, other: Layer) -> bool:
+    near = 1e-3 * abs(other.transform.determinant) ** 0.5 / max(one.shape)  # a thousandth of a pixel at the far end
+    pairs = zip(one.transform[:6], other.transform[:6], strict=True)
+    shift = 1e-3 * abs(other.transform.determinant) ** 0.5
+    return one.crs == other.crs and all(
+        abs(a - b) <= (shift if number in (2, 5) else near) for number, (a, b) in enumerate(pairs)
+    )
+
+
+def legend_of(several: Iterable[Raster]) -> tuple[SeaIceClass, ...]:
+    """Return the classes that rasters name in their tags (``CLASS_0`` and so on), together.
+
+    A raster without such tags counts as having the default legend, `seaicekit.classes.LEGEND`.
+
+    Raises
+    ------
+    InputError
+        Two of them give one code different names.
+    """
+    legend: dict[int, SeaIceClass] = {}
+    for raster in several:
+        for entry in _named(raster):
+            known = legend.setdefault(entry.code, entry)
+            if known.name != entry.name:
+                raise InputError(
+                    f"{_name(raster)}: calls {entry.code} '{entry.name}', another raster '{known.name}'; "
+                    "map the classes, or give the legend"
+                )
+            if known.colour == PLAIN_COLOUR:
+                legend[entry.code] = entry
+    return tuple(legend[code] for code in sorted(legend)) or LEGEND
+
+
+def _named(raster: Raster) -> Sequence[SeaIceClass]:
+    if not isinstance(raster, str | os.PathLike):
+        return LEGEND
+    with rasters.opened(raster) as source:
+        names = {key[6:]: name for key, name in source.tags().items() if key.startswith("CLASS_")}
+        try:
+            colours = source.colormap(1)
+        except ValueError:
+            colours = {}
+    codes = {int(key): name for key, name in names.items() if key.isdecimal() and int(key) < NODATA}
+    ours = {entry.code: entry.colour for entry in LEGEND}
+
+    def colour(code: int) -> str:
+        return "#{:02x}{:02x}{:02x}".format(*colours[code][:3]) if code in colours else ours.get(code, PLAIN_COLOUR)
+
+    return [SeaIceClass(code, name, colour(code)) for code, name in codes.items()] or LEGEND
+
+
+def _name(raster: Raster) -> str:
+    return str(raster) if isinstance(raster, str | os.PathLike) else "array"
+
+
+def is_points(reference: object) -> bool:
+    """Say whether a reference is a GeoJSON file of points, by the name's end, or one that was read (dict)."""
+    if isinstance(reference, Mapping):
+        return reference.get("type") == "FeatureCollection"
+    return isinstance(reference, str | os.PathLike) and str(reference).lower().endswith((".geojson", ".json"))
+
+
+def read_points(reference: object) -> list[dict]:
+    """Read reference points as `seaicekit.points.ReferencePoints` writes them.
+
+    Returns
+    -------
+    list of dict
+        ``scene``, ``row``, ``col``, ``code`` or ``class``, and ``lonlat``; None where a feature lacks one.
+
+    Raises
+    ------
+    InputError
+        Not GeoJSON, not longitude and latitude, or a point without a place or a class.
+    """
+    name = "points" if isinstance(reference, Mapping) else str(reference)
+    content = reference if isinstance(reference, Mapping) else read_json(reference)
+    features = content.get("features")
+    if content.get("type") != "FeatureCollection" or not isinstance(features, list):
+        raise InputError(f"{name}: not a GeoJSON FeatureCollection; save the points again")
+    crs = str(((content.get("crs") or {}).get("properties") or {}).get("name", LONLAT))
+    if not crs.upper().endswith(("CRS84", "4326")):
+        raise InputError(f"{name}: its CRS is {crs}; load the points by seaicekit.points and save them again")
+    points = []
+    for number, feature in enumerate(features):
+        said, place = feature.get("properties") or {}, feature.get("geometry") or {}
+        if place and place.get("type") != "Point":
+            raise InputError(f"{name}: feature {number} is a {place.get('type')}; give points alone")
+        point = {key: said.get(key) for key in ("scene", "row", "col", "code", "class")}
+        point["lonlat"] = tuple(place["coordinates"][:2]) if place else None
+        if point["code"] is None and point["class"] is None:
+            raise InputError(f"{name}: feature {number} has neither code nor class; give it one")
+        if point["lonlat"] is None and (point["row"] is None or point["col"] is None):
+            raise InputError(f"{name}: feature {number} has no place, neither coordinates nor row and col")
+        points.append(point)
+    return points
+
+
+def point_codes(
+    points: Sequence[dict], classes: Mapped | None, legend: Sequence[SeaIceClass]
+) -> tuple[np.ndarray, dict]:
+    """Return the points' codes and the values that are not mapped, as `mapped` does for a raster's."""
+    by_name = {entry.name.casefold(): entry.code for entry in legend}
+    further: dict[int, object] = {}
+    table = {entry.code: entry.code for entry in legend}
+    if classes is not None:
+        table, by_name = _table(classes, set(table)), {}
+    codes = np.full(len(points), NODATA, np.uint16)
+    for number, point in enumerate(points):
+        value = point["class"] if point["code"] is None else point["code"]
+        code = table.get(value, by_name.get(str(value).casefold()))
+        if code is None and classes is None:
+            raise InputError(f"points: class {value!r} is not in the legend; give the legend, or map the classes")
+        if code is None:
+            code = next((key for key, known in further.items() if known == value), OTHER + len(further))
+            further[code] = value
+        codes[number] = code
+    return codes, further
+
+
+def sampled(layer: Layer, codes: np.ndarray, points: Sequence[dict]) -> tuple[np.ndarray, np.ndarray]:
+    """Return a raster's codes at points, uint8, and whether each lies inside, bool.
+
+    A point's coordinates say where it is; its row and column where the raster, or the point, is on no map.
+    """
+    rows, cols = np.full(len(points), -1), np.full(len(points), -1)
+    placed = [number for number, point in enumerate(points) if point["lonlat"] is not None and layer.crs is not None]
+    if placed:
+        import pyproj
+
+        move = pyproj.Transformer.from_crs(LONLAT, pyproj.CRS.from_user_input(layer.crs), always_xy=True).transform
+        x, y = move(*np.array([points[number]["lonlat"] for number in placed], float).T)
+        place = ~layer.transform
+        col, row = place.a * x + place.b * y + place.c, place.d * x + place.e * y + place.f
+        finite = np.isfinite(col) & np.isfinite(row)
+        cols[placed] = np.floor(np.where(finite, col, -1))
+        rows[placed] = np.floor(np.where(finite, row, -1))
+    for number in set(range(len(points))) - set(placed):
+        if points[number]["row"] is None or points[number]["col"] is None:
+            raise InputError(f"{layer.name}: has no CRS, and point {number} no row and col; give one of them")
+        rows[number], cols[number] = points[number]["row"], points[number]["col"]
+    inside = (rows >= 0) & (rows < layer.shape[0]) & (cols >= 0) & (cols < layer.shape[1])
+    found = np.full(len(points), NODATA, np.uint8)
+    found[inside] = codes[rows[inside], cols[inside]]
+    return found, inside
