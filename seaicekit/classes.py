@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 OPEN_WATER, THIN_ICE, THICK_ICE = 0, 1, 2
 NODATA = 255
@@ -31,6 +31,13 @@ LEGEND = (
     SeaIceClass(THICK_ICE, "thick ice", "#f3f1e7"),
 )
 NAMES = tuple(entry.name for entry in LEGEND)
+# A second palette, of hues that colour-blind people tell apart (Okabe and Ito, 2008, Color Universal Design).
+VIVID = {OPEN_WATER: "#0072b2", THIN_ICE: "#e69f00", THICK_ICE: "#cc79a7"}
+
+
+def repainted(legend: Sequence[SeaIceClass], colours: Mapping[int, str]) -> tuple[SeaIceClass, ...]:
+    """Return a legend in other colours, by code; classes that have none there keep theirs."""
+    return tuple(replace(entry, colour=colours.get(entry.code, entry.colour)) for entry in legend)
 
 
 def colour_table(legend: Sequence[SeaIceClass] = LEGEND) -> dict[int, tuple[int, int, int, int]]:

@@ -62,6 +62,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--strict", action="store_true", help="exit with 1 if a scene was set aside")
     run.set_defaults(command=_run)
+    tune = commands.add_parser(
+        "tune",
+        help="calibrate the cuts in the browser",
+        epilog="Then give the file to a batch: seaicekit run --scenes FOLDER -p thresholds calibration/thresholds.json",
+    )
+    tune.add_argument("scenes", nargs="?", metavar="FOLDER", help="a folder of images, or a quoted pattern; without "
+                      "it two synthetic scenes")  # fmt: skip
+    tune.add_argument("--out", default="calibration", metavar="DIR", help="cuts and points (default: %(default)s)")
+    tune.add_argument("--thresholds", metavar="FILE", help="cuts to begin with, saved by an earlier calibration")
+    tune.add_argument("--no-browser", action="store_true", help="only print the address")
+    tune.set_defaults(command=_tune)
     bench = commands.add_parser("bench", help="measure speed and quality").add_subparsers(required=True, metavar="WHAT")
     label = bench.add_parser("label", help="labelling, beside the published form; some 15 minutes in full")
     label.add_argument("--scenes", type=int, default=66, metavar="N", help="how many scenes (default: %(default)s)")
@@ -69,18 +80,45 @@ def _parser() -> argparse.ArgumentParser:
     label.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
     label.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
     label.set_defaults(command=_bench_label)
+    tuner = bench.add_parser("tuner", help="how quickly the tuner follows, and how good its fits are; some minutes")
+    tuner.add_argument("--size", type=int, default=2048, metavar="PIXELS", help="a scene's side (default: %(default)s)")
+    tuner.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
+    tuner.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
+    tuner.set_defaults(command=_bench_tuner)
     return parser
 
 
+def _tune(arguments: argparse.Namespace) -> int:
+    from seaicekit import catalogues, pipeline
+    from seaicekit.thresholds import Thresholds
+
+    if arguments.scenes:
+        catalogues.find(arguments.scenes)  # wrong input is told here, not on a page
+    if arguments.thresholds:
+        Thresholds.load(arguments.thresholds)
+    given = {"scenes": arguments.scenes, "folder": arguments.out, "thresholds": arguments.thresholds}
+    return pipeline.serve_tuner({name: value for name, value in given.items() if value}, not arguments.no_browser)
+
+
 def _bench_label(arguments: argparse.Namespace) -> int:
-    from seaicekit import bench
     from seaicekit.bench import label
 
-    rows, raw = label.run(arguments.scenes, arguments.size, arguments.part)
+    settings = {"scenes": arguments.scenes, "size": arguments.size, "distinct scenes": label.DISTINCT}
+    return _measured(*label.run(arguments.scenes, arguments.size, arguments.part), settings, arguments.json)
+
+
+def _bench_tuner(arguments: argparse.Namespace) -> int:
+    from seaicekit.bench import tuner
+
+    return _measured(*tuner.run(arguments.size, arguments.part), {"size": arguments.size}, arguments.json)
+
+
+def _measured(rows: list[dict], raw: dict, settings: dict, file: str | None) -> int:
+    from seaicekit import bench
+
     print(bench.table(rows))
-    if arguments.json:
-        settings = {"scenes": arguments.scenes, "size": arguments.size, "distinct scenes": label.DISTINCT}
-        bench.save(arguments.json, rows, raw, settings)
+    if file:
+        bench.save(file, rows, raw, settings)
     return 0
 
 

@@ -11,6 +11,8 @@ import difflib
 import os
 import platform
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -68,6 +70,38 @@ def _papermill() -> types.ModuleType:
         warnings.simplefilter("ignore", FutureWarning)
         import papermill
     return papermill
+
+
+def serve_tuner(given: dict[str, str], browser: bool = True) -> int:
+    """Serve the tuner's notebook as a page (by Voila, on loopback, with a token) until Ctrl-C; return 0.
+
+    Parameters
+    ----------
+    given : dict
+        Parameters of ``tuner.ipynb``.
+    browser : bool
+        Open the page in a browser.
+    """
+    import nbformat
+
+    _papermill()
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
+
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "tuner.ipynb"
+        notebook = parameterize_notebook(load_notebook_node(str(notebooks() / page.name)), given)
+        here = f"import os\n\nos.chdir({os.getcwd()!r})"  # Voila works in the notebook's folder
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(here))
+        nbformat.write(notebook, page)
+        safe = ["--token", "--Voila.ip=127.0.0.1", "--show_tracebacks=True", *([] if browser else ["--no-browser"])]
+        server = subprocess.Popen([sys.executable, "-m", "voila", str(page), *safe])
+        try:
+            return server.wait()
+        except KeyboardInterrupt:
+            server.terminate()
+            server.wait(20)
+            return 0
 
 
 def _defaults() -> dict[str, object]:

@@ -7,7 +7,7 @@ import math
 import operator
 import os
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ import numpy as np
 
 from seaicekit.classes import LEGEND, SeaIceClass
 from seaicekit.files import InputError, location, write_text
+from seaicekit.geojson import CRS_MEMBER, FORMAT, Grid, as_text, further, member, parse, place, plain, whole
 from seaicekit.readers import SceneReader, Window, reading
 from seaicekit.scenes import names
 
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
 
     from seaicekit.scenes import Paths
 
-FORMAT = "seaicekit-points-1"
-LONLAT = "OGC:CRS84"
-CRS_MEMBER = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
-DECIMALS = 9  # of a degree: a tenth of a millimetre
-SNAP = 1e-4  # of a pixel
 STEPS = 500  # that can be undone
 
 
@@ -79,12 +75,11 @@ class ReferencePoints:
     def __init__(self, scenes: Paths, path: str | os.PathLike | None = None, legend: Sequence[SeaIceClass] = LEGEND):
         self.scenes, self.path, self.message = names(scenes), path, ""
         self.unplaced: tuple[tuple[dict, str], ...] = ()
-        self._names = {entry.code: entry.name for entry in legend}
-        self._codes = {_plain(entry.name): entry.code for entry in legend}
+        self.know(legend)
         # By (scene, row, col): the code, and what more the feature said that it was read from.
         self._points: dict[tuple[str, int, int], tuple[int, dict]] = {}
         self._known: dict[tuple[str, int, int], tuple] = {}  # what was once read of a pixel: (rgb, (lon, lat) or None)
-        self._grids: dict[str, _Grid] = {}
+        self._grids: dict[str, Grid] = {}
         self._before, self._after = deque(maxlen=STEPS), deque(maxlen=STEPS)
         self._written: bytes | None = None  # what the file held when last seen
         try:
@@ -93,6 +88,12 @@ class ReferencePoints:
         except InputError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise InputError(f"{error}; it stays as it is: rename it to begin anew, or give another path") from None
+
+    def know(self, legend: Sequence[SeaIceClass]) -> None:
+        """Take these classes for new points; points of other classes that are there already stay."""
+        held = {code: self._names[code] for code in {code for code, _ in getattr(self, "_points", {}).values()}}
+        self._names = held | {entry.code: entry.name for entry in legend}
+        self._codes = {plain(name): code for code, name in self._names.items()}
 
     def __len__(self) -> int:
         return len(self._points)
@@ -271,20 +272,20 @@ class ReferencePoints:
             lonlat = self._known[key][1]
             own = asdict(Point(*key, code)) | {"class": self._names[code]}
             geometry = {"type": "Point", "coordinates": lonlat} if lonlat else None
-            properties = {**_dict(read, "properties"), **own}
+            properties = {**member(read, "properties"), **own}
             features.append({"type": "Feature", **read, "geometry": geometry, "properties": properties})
         # A line for each feature, so that versions are compared easily.
-        lines = ",\n".join(_text(feature) for feature in features)
+        lines = ",\n".join(as_text(feature) for feature in features)
         head = json.dumps({"type": "FeatureCollection", "format": FORMAT, "crs": CRS_MEMBER})
         return f'{head[:-1]}, "features": [\n{lines}\n]}}\n'
 
     def _merged(self, path: str | os.PathLike, replace: bool) -> tuple[dict, tuple]:
         """Read a file; return the points and the unplaced features that are then there."""
-        content, features = _parse(path)
+        content, features = parse(path)
         found, left, broken = [], [], {}
         for feature in features:
             try:
-                found.append((self._place(feature, broken), self._class(_dict(feature, "properties")), feature))
+                found.append((self._place(feature, broken), self._class(member(feature, "properties")), feature))
             except InputError as error:
                 left.append((feature, str(error)))
         wanted, refused = defaultdict(set), {}
@@ -293,17 +294,17 @@ class ReferencePoints:
         for scene, pixels in wanted.items():
             refused |= {(scene, *pixel): reason for pixel, reason in self._look(scene, pixels).items()}
         points, seen, changed = {} if replace else dict(self._points), set(), set()
-        unplaced = {_text(feature): (feature, reason) for feature, reason in (() if replace else self.unplaced)}
+        unplaced = {as_text(feature): (feature, reason) for feature, reason in (() if replace else self.unplaced)}
         for key, code, feature in found:
             if key in refused:
                 left.append((feature, refused[key]))
                 continue
-            unplaced.pop(_text(feature), None)  # its scene can be opened again
+            unplaced.pop(as_text(feature), None)  # its scene can be opened again
             if key in points and points[key][0] != code:
                 changed.add(key)
             seen.add(key)
-            points[key] = code, _further(feature)
-        unplaced |= {_text(each[0]): each for each in left}  # once, if a file is read twice
+            points[key] = code, further(feature)
+        unplaced |= {as_text(each[0]): each for each in left}  # once, if a file is read twice
         self.message = f"loaded {len(seen)} point{'s' * (len(seen) != 1)}"
         if left:
             reasons = Counter(reason for _, reason in left).most_common()
@@ -318,7 +319,7 @@ class ReferencePoints:
         said = [properties[key] for key in ("code", "class") if properties.get(key) is not None]
         if not said:
             raise InputError("without a class")
-        codes = [self._codes.get(_plain(each), _whole(each)) for each in said]
+        codes = [self._codes.get(plain(each), whole(each)) for each in said]
         if len(set(codes)) > 1:
             raise InputError(f"where code {said[0]!r} and class {said[1]!r} disagree")
         if codes[0] not in self._names:
@@ -327,26 +328,26 @@ class ReferencePoints:
 
     def _place(self, feature: dict, broken: dict[str, str]) -> tuple[str, int, int]:
         """Return scene, row and column of a feature."""
-        properties = _dict(feature, "properties")
-        scene, row, col = properties.get("scene"), _whole(properties.get("row")), _whole(properties.get("col"))
+        properties = member(feature, "properties")
+        scene, row, col = properties.get("scene"), whole(properties.get("row")), whole(properties.get("col"))
         if scene is not None:
             grid, known = self._grid(scene, broken), row is not None and col is not None
             if known and grid.holds(row, col):
-                lonlat = None if feature.get("geometry") is None or not grid.on_map else _lonlat(feature)
+                lonlat = None if feature.get("geometry") is None or not grid.on_map else place(feature)
                 if lonlat is None or grid.agrees(row, col, *lonlat):
                     return scene, row, col
             elif known and feature.get("geometry") is None:
                 raise InputError("outside the scenes")
             if not grid.on_map:
                 raise InputError("in a scene without CRS")
-        lonlat = _lonlat(feature)
+        lonlat = place(feature)
         for name in self.scenes if scene is None else [scene]:
             with suppress(InputError):
                 if pixel := self._grid(name, broken).at(*lonlat):
                     return name, *pixel
         raise InputError("outside the scenes" + " that can be opened" * bool(broken))
 
-    def _grid(self, scene: object, broken: dict[str, str]) -> _Grid:
+    def _grid(self, scene: object, broken: dict[str, str]) -> Grid:
         """Return a scene's grid; ``broken`` says which were tried in vain, for a server may take long to fail."""
         if not isinstance(scene, str) or scene not in self.scenes:
             raise InputError(f"in {scene!r}, which is not among the scenes {', '.join(self.scenes)}")
@@ -354,7 +355,7 @@ class ReferencePoints:
             try:
                 if scene not in broken:
                     with reading(self.scenes[scene]) as reader:
-                        self._grids[scene] = _Grid(reader)
+                        self._grids[scene] = Grid(reader)
             except InputError as error:
                 broken[scene] = str(error)
             if scene in broken:
@@ -387,144 +388,3 @@ def _read(reader: SceneReader, row: int, col: int) -> tuple[int, int, int]:
     if nodata.any():
         raise InputError("on no data")
     return tuple(bands[:, 0, 0].tolist())
-
-
-class _Grid:
-    """Where the pixels of a scene lie on Earth."""
-
-    def __init__(self, reader: SceneReader):
-        import pyproj
-
-        self.shape, self._affine, self.on_map = reader.shape, reader.transform, False
-        if reader.crs and math.isfinite(1 / (reader.transform.determinant or math.nan)):
-            with suppress(pyproj.exceptions.ProjError):  # a CRS of its own, tied to no place on Earth
-                crs = pyproj.CRS(reader.crs)
-                self._out = pyproj.Transformer.from_crs(crs, LONLAT, always_xy=True).transform
-                self._in = pyproj.Transformer.from_crs(LONLAT, crs, always_xy=True).transform
-                self._turns = (0, 360, -360) if crs.is_geographic else (0,)  # such a grid may go on beyond 180
-                self.on_map = True
-
-    def holds(self, row: int, col: int) -> bool:
-        return 0 <= row < self.shape[0] and 0 <= col < self.shape[1]
-
-    def lonlat(self, row: int, col: int) -> tuple[float, float] | None:
-        """Return longitude and latitude of a pixel's centre, where it has them."""
-        lon, lat = self._out(*(self._affine @ (col + 0.5, row + 0.5))) if self.on_map else (math.inf, math.inf)
-        return (_turned(round(lon, DECIMALS)), round(lat, DECIMALS)) if math.isfinite(lon + lat) else None
-
-    def _cells(self, lon: float, lat: float) -> Iterator[tuple[float, float]]:
-        x, y = self._in(lon, lat) if self.on_map else (math.inf, math.inf)
-        if math.isfinite(x + y):
-            for turn in self._turns:
-                col, row = ~self._affine @ (x + turn, y)
-                if math.isfinite(row + col):
-                    yield row, col
-
-    def at(self, lon: float, lat: float) -> tuple[int, int] | None:
-        """Return the pixel that holds a place, or None."""
-        # A pixel's corner is its own, whatever rounding made of it.
-        cells = ((math.floor(row + SNAP), math.floor(col + SNAP)) for row, col in self._cells(lon, lat))
-        return next((cell for cell in cells if self.holds(*cell)), None)
-
-    def agrees(self, row: int, col: int, lon: float, lat: float) -> bool:
-        """Say whether a place is within a pixel of a pixel's centre."""
-        if np.allclose(self.lonlat(row, col) or math.inf, (lon, lat), rtol=0, atol=10**-DECIMALS):
-            return True  # as saved, even where the way back is lost, as beyond the edge of a projection
-        return any(max(abs(r - row - 0.5), abs(c - col - 0.5)) <= 1 for r, c in self._cells(lon, lat))
-
-
-def _text(feature: dict) -> str:
-    return json.dumps(feature, allow_nan=False)  # in ASCII, so that any text that was read can be written
-
-
-def _turned(lon: float) -> float:
-    return lon if -180 <= lon <= 180 else round((lon + 180) % 360 - 180, DECIMALS)
-
-
-def _plain(name: object) -> str:
-    return " ".join(str(name).casefold().replace("_", " ").replace("-", " ").split())
-
-
-def _dict(value: dict, key: str) -> dict:
-    return value[key] if isinstance(value.get(key), dict) else {}
-
-
-def _further(feature: dict) -> dict:
-    """Return what a feature says beyond the point itself."""
-    own = {"scene", "row", "col", "code", "class"}
-    properties = {key: value for key, value in _dict(feature, "properties").items() if key not in own}
-    further = {k: v for k, v in feature.items() if k not in ("type", "geometry", "bbox", "properties")}
-    return further | ({"properties": properties} if properties else {})
-
-
-def _whole(value: object) -> int | None:
-    """Return a whole number, also as other programs write it: 2.0 or "2"."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    with suppress(ValueError, OverflowError):
-        return int(value) if not isinstance(value, float) or value.is_integer() else None
-
-
-def _pair(values: object) -> bool:
-    """Say whether values begin with two numbers that can be coordinates."""
-    return isinstance(values, list) and len(values) > 1 and all(
-        isinstance(each, int | float) and not isinstance(each, bool) and abs(each) < 1e12 for each in values[:2]
-    )  # fmt: skip
-
-
-def _lonlat(feature: dict) -> tuple[float, float]:
-    geometry = _dict(feature, "geometry")
-    place = geometry.get("coordinates")
-    if geometry.get("type") == "MultiPoint" and isinstance(place, list) and len(place) == 1:
-        place = place[0]  # as some programs write single points
-    elif geometry.get("type") != "Point":
-        raise InputError("not a single point")
-    if not _pair(place) or abs(place[0]) > 360 or abs(place[1]) > 90:
-        raise InputError("not at longitude and latitude, in this order")
-    return _turned(place[0]), place[1]
-
-
-def _parse(path: str | os.PathLike) -> tuple[bytes, list[dict]]:
-    """Read a GeoJSON file; return its bytes, and its features in longitude and latitude."""
-    import pyproj
-
-    try:
-        content = location(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        value = json.loads(content.decode("utf-8-sig"), parse_constant=lambda _: None, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error})") from error
-    features = value.get("features") if isinstance(value, dict) else None
-    if not isinstance(features, list) or not all(isinstance(each, dict) for each in features):
-        raise InputError(f"{path}: not a GeoJSON FeatureCollection")
-    if str(value.get("format", FORMAT)).startswith("seaicekit-") and value.get("format", FORMAT) != FORMAT:
-        raise InputError(f"{path}: of another version ({value['format']}, not {FORMAT})")
-    if (crs := value.get("crs")) is None:
-        return content, features
-    try:
-        crs = pyproj.CRS(_dict(crs, "properties")["name"] if isinstance(crs, dict) else crs)
-        if crs.equals(LONLAT, ignore_axis_order=True):
-            return content, features
-        move = pyproj.Transformer.from_crs(crs, LONLAT, always_xy=True).transform
-    except (pyproj.exceptions.ProjError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: its CRS is unknown ({json.dumps(value['crs'])})") from error
-    return content, [_moved(feature, move) for feature in features]
-
-
-def _finite(text: str) -> float | None:
-    return value if math.isfinite(value := float(text)) else None
-
-
-def _moved(value: object, move: Callable) -> object:
-    """Return a feature, a geometry or coordinates with each place as longitude and latitude."""
-    if _pair(value):
-        lon, lat = move(*value[:2])
-        return [lon, lat, *value[2:]] if math.isfinite(lon + lat) else value
-    if isinstance(value, list):
-        return [_moved(each, move) for each in value]
-    if isinstance(value, dict):
-        parts = {"geometry", "geometries", "coordinates"}
-        return {key: _moved(each, move) if key in parts else each for key, each in value.items() if key != "bbox"}
-    return value

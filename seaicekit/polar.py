@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Frame = tuple[float, float, float, float]
 
 LAND, OCEAN, LINE, INK = "#e9e6df", "#f5f9fb", "#b9c6cf", "#4a5963"
+FINE = (0.01, 0.02, 0.05, 0.1, 0.2)  # degrees between the lines of a map of a few kilometres
 SMALLEST = 250_000  # metres that a map shows at least, so that there is a coast or a line to hold on to
 
 
@@ -23,11 +24,44 @@ def crs_of(latitude: float) -> str:
     return "EPSG:3413" if latitude >= 0 else "EPSG:3031"
 
 
+def is_polar(crs: str) -> bool:
+    """Say whether a CRS is a known polar stereographic one."""
+    import pyproj
+
+    try:
+        return "Polar Stereographic" in pyproj.CRS(crs).coordinate_operation.method_name
+    except (pyproj.exceptions.CRSError, AttributeError):  # unknown, or not projected
+        return False
+
+
 def is_north(crs: str) -> bool:
     """Say which of the poles a CRS is made for."""
     import pyproj
 
     return pyproj.CRS(crs).area_of_use.north > 0
+
+
+def ocean(crs: str) -> shapely.Geometry:
+    """Return the seas around a pole in degrees, each corner where it lies on the polar map of ``crs``.
+
+    It is to be drawn on that map, where the corners' straight lines are the coast; in degrees it is no
+    polygon, for it goes around the pole.
+    """
+    import shapely
+
+    return shapely.transform(_ocean(crs).simplify(500), projector(crs, inverse=True), interleaved=False)
+
+
+def graticule(crs: str, frame: Frame) -> list[tuple[str, np.ndarray]]:
+    """Return the meridians and parallels that cross a frame in metres: their degrees in words, and (n, 2) degrees."""
+    import shapely
+
+    back = projector(crs, inverse=True)
+    return [
+        (text, np.column_stack(back(*shapely.get_coordinates(piece).T)))
+        for text, line, _ in _graticule(crs, frame)
+        for piece in getattr(line, "geoms", [line])
+    ]
 
 
 def outline(geometry: dict, crs: str) -> shapely.Geometry:
@@ -53,7 +87,7 @@ def outline(geometry: dict, crs: str) -> shapely.Geometry:
         if np.abs(np.diff(shapely.get_coordinates(part.exterior)[:, 0])).max() <= 180:
             part = part.segmentize(0.5)  # an edge that jumps would be cut the long way round
         # The buffer mends the seam of a ring around the pole.
-        parts.append(shapely.transform(shapely.force_2d(part), _to(crs), interleaved=False).buffer(0))
+        parts.append(shapely.transform(shapely.force_2d(part), projector(crs), interleaved=False).buffer(0))
     return shapely.union_all(shapely.set_precision(parts, 1))  # 1 m: the halves at 180° touch but for rounding
 
 
@@ -65,25 +99,25 @@ def frame(bounds: Frame) -> Frame:
     return x - half, y - half, x + half, y + half
 
 
-def draw(axis: matplotlib.axes.Axes, crs: str, frame: Frame) -> None:
-    """Draw the empty map of a frame in metres: land, meridians and parallels with their degrees, a scale."""
+def draw(axis: matplotlib.axes.Axes, crs: str, frame: Frame, lines: int = 7) -> None:
+    """Draw the empty map of a frame in metres: land, meridians and parallels (``lines`` at most), a scale."""
     west, south, east, north = frame
     axis.set(xlim=(west, east), ylim=(south, north), xticks=[], yticks=[], facecolor=LAND, aspect="equal")
     axis.spines[:].set_color(LINE)
     patch(axis, _ocean(crs), facecolor=OCEAN, edgecolor="#8fa3b0", linewidth=0.7, zorder=1)
     taken: list[tuple[float, float]] = []
-    for text, line, sides in _graticule(crs, frame):
+    for text, line, sides in _graticule(crs, frame, lines):
         for piece in getattr(line, "geoms", [line]):
             axis.plot(*piece.xy, color=LINE, linewidth=0.6, zorder=2)
         _label(axis, text, line, sides, frame, taken)
-    _scale(axis, frame)
+    _scale(axis, crs, frame)
 
 
 def locate(axis: matplotlib.axes.Axes, crs: str, frame: Frame) -> None:
     """Draw a small map of the whole polar region, with the frame of the large one."""
     import shapely
 
-    edge = _to(crs)(np.linspace(-180, 180, 181), np.full(181, 50.0 if is_north(crs) else -50.0))
+    edge = projector(crs)(np.linspace(-180, 180, 181), np.full(181, 50.0 if is_north(crs) else -50.0))
     disc = shapely.Polygon(np.column_stack(edge))
     patch(axis, disc, facecolor=LAND, edgecolor=LINE, linewidth=0.6)
     patch(axis, _ocean(crs).intersection(disc), facecolor=OCEAN, edgecolor="#8fa3b0", linewidth=0.4)
@@ -104,7 +138,7 @@ def patch(axis: matplotlib.axes.Axes, shape: shapely.Geometry, **style: object) 
         axis.add_patch(PathPatch(Path.make_compound_path(*(Path(ring, closed=True) for ring in rings)), **style))
 
 
-def _to(crs: str, inverse: bool = False) -> Callable:
+def projector(crs: str, inverse: bool = False) -> Callable:
     """Return what turns longitudes and latitudes to metres of ``crs``, or back."""
     import pyproj
 
@@ -121,30 +155,30 @@ def _ocean(crs: str) -> shapely.Geometry:
     half = shapely.box(-180, 20, 180, 90) if is_north(crs) else shapely.box(-180, -90, 180, -20)
     seas = [shapely.geometry.shape(feature["geometry"]) for feature in ocean_geojson()["features"]]
     seas = shapely.intersection(seas, half)
-    drawn = shapely.transform(shapely.segmentize(seas, 1), _to(crs), interleaved=False)
+    drawn = shapely.transform(shapely.segmentize(seas, 1), projector(crs), interleaved=False)
     # The seam at 180° closes where its two edges are moved onto one another.
     return shapely.union_all([shapely.buffer(sea, 1000, join_style="mitre") for sea in drawn])
 
 
-def _graticule(crs: str, frame: Frame) -> list[tuple[str, shapely.Geometry, str]]:
+def _graticule(crs: str, frame: Frame, most: int = 7) -> list[tuple[str, shapely.Geometry, str]]:
     """Return the lines that cross a frame: text, line, and the sides (l, r, b, t) where the text goes best."""
     import shapely
 
-    box, to, back = shapely.box(*frame), _to(crs), _to(crs, inverse=True)
+    box, to, back = shapely.box(*frame), projector(crs), projector(crs, inverse=True)
     lon, lat = back(*shapely.get_coordinates(box.segmentize((frame[2] - frame[0]) / 50)).T)
     pole = 90.0 if is_north(crs) else -90.0
     lon = np.unwrap(lon, period=360)
     if box.contains(shapely.Point(0, 0)):
         lon, lat = np.array([-180.0, 179.9]), np.append(lat, pole)
     lines = []
-    step = _step(np.ptp(lat), (0.5, 1, 2, 5, 10))
+    step = _step(np.ptp(lat), most, (*FINE, 0.5, 1, 2, 5, 10))
     for value in np.arange(np.ceil(lat.min() / step), np.floor(lat.max() / step) + 1) * step:
         if abs(value) < 90:
             line = shapely.LineString(np.column_stack(to(np.linspace(lon.min(), lon.max(), 800), np.full(800, value))))
             lines.append((f"{abs(value):g}° {'N' if value > 0 else 'S'}", line.intersection(box), "lrbt"))
     far = np.sign(pole) * (90 - step)  # meridians end before they run into one another at the pole
     near = lat[np.argmin(np.abs(lat))]
-    step = _step(np.ptp(lon), (0.5, 1, 2, 5, 10, 15, 30))
+    step = _step(np.ptp(lon), most, (*FINE, 0.5, 1, 2, 5, 10, 15, 30))
     for value in np.arange(np.ceil(lon.min() / step), np.floor(lon.max() / step) + 1) * step:
         line = shapely.LineString(np.column_stack(to(np.full(400, value), np.linspace(near, far, 400))))
         value = (value + 180) % 360 - 180
@@ -153,8 +187,8 @@ def _graticule(crs: str, frame: Frame) -> list[tuple[str, shapely.Geometry, str]
     return [line for line in lines if not line[1].is_empty]
 
 
-def _step(span: float, steps: tuple) -> float:
-    return next((step for step in steps if span / step <= 7), steps[-1])
+def _step(span: float, most: int, steps: tuple) -> float:
+    return next((step for step in steps if span / step <= most), steps[-1])
 
 
 def _label(
@@ -185,11 +219,28 @@ def _label(
                       zorder=3)  # fmt: skip
 
 
-def _scale(axis: matplotlib.axes.Axes, frame: Frame) -> None:
+def scale(crs: str, frame: Frame) -> tuple[float, float]:
+    """Choose a scale bar for a frame: its kilometres, and the metres on the map that these are in its middle."""
+    import pyproj
+
+    west, south, east, north = frame
+    lon, lat = projector(crs, inverse=True)((west + east) / 2, (south + north) / 2)
+    # Polar stereographic maps are true at one parallel only; at the pole the scale has no direction.
+    factor = pyproj.Proj(crs).get_factors(lon, np.clip(lat, -89.99, 89.99)).parallel_scale
+    steps = [base * 10**power for power in range(-2, 4) for base in (1, 2, 5)]
+    length = max((step for step in steps if step * 1000 * factor <= (east - west) / 4), default=steps[0])
+    return length, length * 1000 * factor
+
+
+def _scale(axis: matplotlib.axes.Axes, crs: str, frame: Frame) -> None:
+    from matplotlib import patheffects
+
     west, south, east, _ = frame
     size = east - west
-    length = max(step for step in (20, 50, 100, 200, 500, 1000, 2000) if step * 1000 <= size / 4 or step == 20) * 1000
+    length, drawn = scale(crs, frame)
     x, y = west + 0.04 * size, south + 0.04 * size
-    axis.plot([x, x + length], [y, y], color=INK, linewidth=2.2, solid_capstyle="butt", zorder=7)
-    axis.annotate(f"{length // 1000} km", (x + length / 2, y), (0, 3), textcoords="offset points", ha="center",
-                  va="bottom", fontsize=8.5, color=INK, zorder=7)  # fmt: skip
+    halo = [patheffects.withStroke(linewidth=3, foreground="white", alpha=0.85)]  # there may be an image below
+    axis.plot([x, x + drawn], [y, y], color=INK, linewidth=2.2, solid_capstyle="butt", zorder=7,
+              path_effects=[patheffects.withStroke(linewidth=4.5, foreground="white", alpha=0.85)])  # fmt: skip
+    axis.annotate(f"{length:g} km", (x + drawn / 2, y), (0, 3), textcoords="offset points", ha="center",
+                  va="bottom", fontsize=8.5, color=INK, zorder=7, path_effects=halo)  # fmt: skip

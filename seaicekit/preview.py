@@ -13,7 +13,7 @@ from seaicekit.labels import Rule
 from seaicekit.scenes import SceneReader, Window, blocks, border_black, reading
 from seaicekit.thresholds import brightness
 
-SIDE = 768  # pixels of a view's longer side
+SIDE = 700  # pixels of a view's longer side
 EXACT = 4096**2  # up to so many pixels all of a scene is counted; beyond, those of its overview
 
 
@@ -82,7 +82,7 @@ class Preview:
             self.overview = self._look(reader, whole, step, 0)
             self.counts = self._count(reader)
         self._resolution = labels.metres(self.crs, self.transform)
-        self._measured: tuple = (None, None)
+        self._measured: tuple[Rule | None, dict] = (None, {})
 
     def _count(self, reader: SceneReader) -> np.ndarray:
         if not self.exact or self.overview.step == 1:
@@ -157,25 +157,64 @@ class Preview:
         """Return how near each pixel of a view is to its background, (rows, columns) uint8."""
         return self._measure(replace(rule, cloud_filter=True), view or self.overview)[1]
 
+    def brightness(self, rule: Rule) -> np.ndarray:
+        """Return the brightness that the cuts decide on, (N,) uint8, of the overview's valid pixels.
+
+        With the cloud filter, ice counts with its corrected brightness; see `at`.
+        """
+        view = self.overview
+        values = self._decisive(rule, view)
+        return values.ravel() if rule.nodata == "ignore" else values[~view.nodata[view.inner]]
+
+    def at(self, rule: Rule, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the rule decides on, and what it decides, at pixels of the scene.
+
+        Parameters
+        ----------
+        rule : Rule
+        rows, cols : (N,) int
+
+        Returns
+        -------
+        brightness, codes : (N,) uint8
+            The brightness is the pixel's own; with the cloud filter that of ice is the corrected one, for
+            there `seaicekit.thresholds.Thresholds.ice_table` decides.
+        """
+        around = clouds.halo(*self._filter(rule, 1)) if rule.cloud_filter else 0
+        with reading(self.path) as reader:
+            views = [
+                self._look(reader, Window(int(r), int(c), 1, 1), 1, around) for r, c in zip(rows, cols, strict=True)
+            ]
+        values = [self._decisive(rule, view)[0, 0] for view in views]
+        return np.array(values, np.uint8), np.array([self.codes(rule, view)[0, 0] for view in views], np.uint8)
+
+    def _decisive(self, rule: Rule, view: View) -> np.ndarray:
+        values = brightness(np.ascontiguousarray(view.bands[:, *view.inner]))
+        if not rule.cloud_filter:
+            return values
+        water = rule.thresholds.water_max
+        return np.where(values <= water, values, np.maximum(self.filtered(rule, view), min(255, water + 1)))
+
     def _measure(self, rule: Rule, view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Run the filter's first pass over a view, once for all that is asked of it; scene-wide whatever the scope."""
         rule = replace(rule, scope="scene", normalise=None, opaque="off")
         known, found = self._measured
-        if known is None or known[0] is not self or known[1] != rule:
-            known, found = (self, rule), {}
-            self._measured = known, found
+        if known != rule:
+            found = {}
+            self._measured = rule, found
         if id(view) not in found:
-            found[id(view)] = view, labels.measure(
-                view.bands, view.nodata, rule, view.inner, self._filter(rule, view.step)
-            )
+            while len(found) > 1:  # the overview, always asked for first or last, and one other
+                found.pop(next(key for key in found if key != id(self.overview)))
+            seen = labels.measure(view.bands, view.nodata, rule, view.inner, self._filter(rule, view.step))
+            found[id(view)] = view, seen
         return found[id(view)][1]
 
     def shares(self, rule: Rule) -> dict[int, float]:
         """Return each class's share of the valid pixels, by code; by the histogram where that is all it takes."""
         legend = rule.thresholds.legend
         if rule.cloud_filter or rule.thresholds.coloured or rule.nodata == "ignore":
-            codes = self.codes(rule)
-            counts = np.bincount(codes[codes != NODATA], minlength=256)
+            counts = clouds.histogram(self.codes(rule))
+            counts[NODATA] = 0
         else:
             counts = np.bincount(rule.thresholds.table, self.counts, minlength=256)
         return {entry.code: counts[entry.code] / max(1, counts.sum()) for entry in legend}

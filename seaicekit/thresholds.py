@@ -3,91 +3,27 @@
 from __future__ import annotations
 
 import os
-import re
+import warnings
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from seaicekit import fitting, scenes
 from seaicekit.classes import LEGEND, OPEN_WATER, THICK_ICE, THIN_ICE, SeaIceClass
 from seaicekit.files import InputError, read_json, write_json
+from seaicekit.ranges import FULL, FULL_HUE, Range, check_number
 
+if TYPE_CHECKING:
+    from seaicekit.fitting import Fit, Score
+    from seaicekit.scenes import Paths
+
+PRESETS = Path(__file__).parent / "presets"
+SAMPLED = 1 << 24  # pixels of a scene that its histogram is taken from; 16 of a granule's 116 pieces
 FORMAT = "seaicekit-thresholds-1"
-FULL_HUE, FULL = (0, 179), (0, 255)
-MAX_CODE = 63  # the codes above are kept for marks while a scene is labelled
-
-
-@dataclass(frozen=True)
-class Range:
-    """A range of hue, saturation and value (HSV as in OpenCV) that is one class.
-
-    Parameters
-    ----------
-    code : int, 0 to 63
-        The class in the label raster: one of the legend's, or a new one.
-    name, colour : str
-        A new class's entry in the legend, such as "melt pond" and "#3a7bd5".
-    hue : (int, int), 0 to 179
-        Half degrees, both ends included. Where the first is the larger one, the range goes on through red
-        (179, then 0).
-    saturation, value : (int, int), 0 to 255
-        Both ends included.
-
-    Raises
-    ------
-    InputError
-        A number out of range, or a new class without name and colour.
-    """
-
-    code: int
-    name: str = ""
-    colour: str = ""
-    hue: tuple[int, int] = FULL_HUE
-    saturation: tuple[int, int] = FULL
-    value: tuple[int, int] = FULL
-
-    def __post_init__(self):
-        known = {entry.code: entry for entry in LEGEND}.get(self.code)
-        if known:  # a class of the legend keeps its name and colour
-            object.__setattr__(self, "name", known.name)
-            object.__setattr__(self, "colour", known.colour)
-        _check_number("code", self.code, MAX_CODE)
-        object.__setattr__(self, "code", int(self.code))
-        if not re.fullmatch(r"[^\W_][\w -]*", self.name) or self.name.replace(" ", "_") in RESERVED:
-            raise InputError(f"name: must be letters, digits, spaces and dashes, and not {self.name!r}")
-        if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.colour):
-            raise InputError(f"colour: {self.name} needs one as #rrggbb, not {self.colour!r}")
-        for field, top in (("hue", 179), ("saturation", 255), ("value", 255)):
-            ends = tuple(getattr(self, field))
-            if len(ends) != 2:
-                raise InputError(f"{field}: must be two numbers, not {ends}")
-            for end in ends:
-                _check_number(field, end, top)
-            if field != "hue" and ends[0] > ends[1]:
-                raise InputError(f"{field}: {ends[0]} is above {ends[1]}; only hue goes round")
-            object.__setattr__(self, field, tuple(int(end) for end in ends))
-
-    @property
-    def by_brightness(self) -> bool:
-        """Whether hue and saturation are full, so that brightness alone decides."""
-        # A full turn that begins elsewhere is full as well.
-        return (self.hue[1] - self.hue[0]) % 180 == 179 and self.saturation == FULL
-
-    def contains(self, hsv: np.ndarray) -> np.ndarray:
-        """Return where (rows, columns, 3) uint8 HSV lies in the range, bool."""
-        (h0, h1), (s0, s1), (v0, v1) = self.hue, self.saturation, self.value
-        turns = [(h0, h1)] if h0 <= h1 else [(h0, 179), (0, h1)]
-        masks = [cv2.inRange(hsv, (first, s0, v0), (last, s1, v1)) for first, last in turns]
-        return np.any(masks, axis=0)
-
-
-# Columns of the table of labels, which a class's name must not take.
-RESERVED = {"scene", "path", "labels", "nodata", "opaque_cloud", "changed", "error"}
-
-
-def _check_number(name: str, value: object, top: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value <= top:
-        raise InputError(f"{name}: must be a whole number from 0 to {top}, not {value!r}")
+__all__ = ["FULL", "FULL_HUE", "Range", "Thresholds", "brightness", "count_scene", "presets", "provenance"]
 
 
 @dataclass(frozen=True)
@@ -119,7 +55,7 @@ class Thresholds:
 
     def __post_init__(self):
         for name in ("water_max", "thin_max"):
-            _check_number(name, getattr(self, name), 255)
+            check_number(name, getattr(self, name), 255)
             object.__setattr__(self, name, int(getattr(self, name)))
         object.__setattr__(self, "ranges", tuple(self.ranges))
         named = {(entry.code, entry.name) for entry in self.ranges} | {(entry.code, entry.name) for entry in LEGEND}
@@ -192,9 +128,121 @@ class Thresholds:
                 codes[entry.contains(hsv).reshape(codes.shape)] = entry.code
         return codes
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the cuts as a small JSON file."""
-        write_json(path, {"format": FORMAT, **self.to_dict()})
+    @classmethod
+    def fit(
+        cls, rgb: np.ndarray, classes: np.ndarray, population: np.ndarray | None = None, start: Thresholds | None = None
+    ) -> Thresholds:
+        """Fit the two cuts to labelled points.
+
+        Parameters
+        ----------
+        rgb : (N, 3) uint8
+            The points' pixels.
+        classes : (N,) int
+            The class that a person gave each.
+        population : (M, 3) uint8, optional
+            Unlabelled pixels of the same scenes, no data left out. People click classes evenly, and scenes are not
+            even: with them the classes' shares are those of the scenes.
+        start : Thresholds, optional
+            The cuts to begin with; the paper's if none are given. Its ranges are kept. Points and pixels that lie in
+            one, and points of a class beyond the three, are left out.
+
+        Returns
+        -------
+        Thresholds
+
+        Raises
+        ------
+        InputError
+            Arrays of other shapes or dtypes, a class that is in no legend, or no points of the three classes.
+
+        Warns
+        -----
+        UserWarning
+            What the points cannot tell: two or fewer of a class, or points that contradict others.
+        """
+        found = cls.fitted(rgb, classes, population, start)
+        for message in found.messages:
+            warnings.warn(message, stacklevel=2)
+        return cls(found.water_max, found.thin_max, start.ranges if start else ())
+
+    @classmethod
+    def fitted(
+        cls, rgb: np.ndarray, classes: np.ndarray, population: np.ndarray | None = None, start: Thresholds | None = None
+    ) -> Fit:
+        """Fit as `fit` does, and return also how sure the cuts are: see `seaicekit.fitting.Fit`."""
+        start = start or cls()
+        rgb, classes = _labelled(rgb, classes, start)
+        chosen = ~start.in_ranges(rgb) & (classes <= THICK_ICE)
+        counts = None
+        if population is not None:
+            pixels = _pixels("population", population)
+            counts = np.bincount(pixels[~start.in_ranges(pixels)].max(axis=1), minlength=256)
+        cuts = start.water_max, start.thin_max
+        return fitting.fit(rgb[chosen].max(axis=1), classes[chosen], counts, cuts)
+
+    @classmethod
+    def suggest(cls, paths: Paths) -> dict[str, Thresholds]:
+        """Suggest cuts from scenes alone, by the histogram of all their pixels together.
+
+        Parameters
+        ----------
+        paths : paths
+            The scenes, as `seaicekit.scenes.names` takes them. Of a large one, pieces spread over it are read.
+
+        Returns
+        -------
+        dict
+            "multi-Otsu" and "Gaussian mixture": see `seaicekit.fitting.suggest`.
+
+        Raises
+        ------
+        InputError
+            A scene that cannot be read, no pixels with data, or fewer than three brightnesses.
+        """
+        total = sum((count_scene(path) for path in scenes.names(paths).values()), np.zeros(256, np.int64))
+        return {name: cls(*cuts) for name, cuts in fitting.suggest(total).items()}
+
+    def score(self, rgb: np.ndarray, classes: np.ndarray) -> Score:
+        """Score the cuts on labelled points.
+
+        Parameters
+        ----------
+        rgb : (N, 3) uint8
+        classes : (N,) int
+
+        Returns
+        -------
+        Score
+            Accuracy, its interval and the confusion, over the codes of `legend`.
+
+        Raises
+        ------
+        InputError
+            As `fit`.
+        """
+        rgb, classes = _labelled(rgb, classes, self)
+        return fitting.score(self.classify(rgb), classes, [entry.code for entry in self.legend])
+
+    def in_ranges(self, rgb: np.ndarray) -> np.ndarray:
+        """Return which of (N, 3) pixels lie in a range, (N,) bool, so that the two cuts do not decide them."""
+        if not self.ranges or not len(rgb):
+            return np.zeros(len(rgb), bool)
+        hsv = cv2.cvtColor(np.ascontiguousarray(rgb)[None], cv2.COLOR_RGB2HSV)
+        return np.any([entry.contains(hsv)[0] for entry in self.ranges], axis=0)
+
+    def save(self, path: str | os.PathLike, provenance: dict | None = None) -> None:
+        """Write the cuts as a small JSON file.
+
+        Parameters
+        ----------
+        path
+        provenance : dict, optional
+            Where the cuts come from, as JSON values: who, when, which scenes, points, score. It is kept in the
+            file alone, for `provenance`.
+        """
+        told = {} if provenance is None else {"provenance": provenance}
+        write_json(path, {"format": FORMAT, **self.to_dict(), **told})
 
     def to_dict(self) -> dict:
         """Return the cuts as JSON values, for `from_dict`."""
@@ -230,13 +278,104 @@ class Thresholds:
         InputError
             Not such a file, an unknown key, or cuts out of range.
         """
-        values = read_json(path)
-        if values.pop("format", None) != FORMAT:
-            raise InputError(f"{path}: not a thresholds file of this version ({FORMAT}); save it again")
+        values = _read(path)[0]
         try:
             return cls.from_dict(values)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
+
+
+def _read(path: str | os.PathLike) -> tuple[dict, dict]:
+    """Return what a thresholds file holds, and its provenance."""
+    values = read_json(path)
+    if values.pop("format", None) != FORMAT:
+        raise InputError(f"{path}: not a thresholds file of this version ({FORMAT}); save it again")
+    told = values.pop("provenance", {})
+    if not isinstance(told, dict):
+        raise InputError(f"{path}: provenance must be a JSON object; correct it or leave it out")
+    return values, told
+
+
+def provenance(path: str | os.PathLike) -> dict:
+    """Read where a file's cuts come from, as `Thresholds.save` was told; empty if it was not.
+
+    Raises
+    ------
+    InputError
+        Not a thresholds file.
+    """
+    return _read(path)[1]
+
+
+def presets(folder: str | os.PathLike | None = None) -> dict[str, Path]:
+    """Return the thresholds files that there are, by name.
+
+    Parameters
+    ----------
+    folder : path, optional
+        A folder of your own: its thresholds files, ``*.json``, come after the shipped ones, and win over those of
+        the same name.
+
+    Returns
+    -------
+    dict
+        Name → path, for `Thresholds.load` and `provenance`.
+
+    Raises
+    ------
+    InputError
+        The folder is none.
+    """
+    found = {path.stem: path for path in sorted(PRESETS.glob("*.json"))}
+    if folder is None:
+        return found
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder}: no such folder; make it, or leave it out")
+    for path in sorted(Path(folder).glob("*.json")):
+        try:
+            Thresholds.load(path)
+        except InputError:
+            continue  # other JSON files may lie beside them
+        found[path.stem] = path
+    return found
+
+
+def count_scene(path: str | os.PathLike) -> np.ndarray:
+    """Count the brightness of a scene's pixels, (256,) int64, no data left out.
+
+    Of a scene above 16 megapixels, whole pieces are read that are spread evenly over it.
+    """
+    counts = np.zeros(256, np.int64)
+    with scenes.reading(path) as reader:
+        pieces = scenes.blocks(reader.shape, max(reader.chunk()))
+        most = max(1, SAMPLED // (pieces[0].height * pieces[0].width))
+        if len(pieces) > most:  # at random, or all might fall in one column
+            chosen = np.random.default_rng(0).choice(len(pieces), most, replace=False)
+            pieces = [pieces[i] for i in np.sort(chosen)]
+        for window in pieces:
+            bands, nodata = reader.read(window)
+            counts += np.bincount(brightness(bands)[~nodata], minlength=256)
+    return counts
+
+
+def _pixels(name: str, rgb: np.ndarray) -> np.ndarray:
+    rgb = np.asarray(rgb)
+    if rgb.dtype != np.uint8 or rgb.ndim != 2 or rgb.shape[1] != 3:
+        raise InputError(f"{name}: must be (N, 3) uint8, not {rgb.shape} {rgb.dtype}")
+    return rgb
+
+
+def _labelled(rgb: np.ndarray, classes: np.ndarray, cuts: Thresholds) -> tuple[np.ndarray, np.ndarray]:
+    """Check points and their classes."""
+    rgb, classes = _pixels("rgb", rgb), np.asarray(classes)
+    if classes.shape != rgb.shape[:1]:
+        raise InputError(f"classes: must be one for each of {len(rgb)} points, not {classes.shape}")
+    if classes.size and not np.issubdtype(classes.dtype, np.integer):
+        raise InputError(f"classes: must be whole numbers, not {classes.dtype}")
+    odd = sorted(set(np.unique(classes).tolist()) - {entry.code for entry in cuts.legend})
+    if odd:
+        raise InputError(f"classes: {odd[0]} is not in the legend; give start its range, or leave such points out")
+    return rgb, classes
 
 
 def brightness(bands: np.ndarray) -> np.ndarray:

@@ -65,6 +65,19 @@ def demo(tmp_path_factory):
     return folder, json.loads((folder / "run.json").read_text()), done
 
 
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium."""
+    from seaicekit.bench import browser
+
+    try:
+        browser.chromium_path()
+    except sik.InputError as error:
+        pytest.skip(f"no browser: {error}")
+    with browser.browser() as started:
+        yield started
+
+
 class Ranged(http.server.SimpleHTTPRequestHandler):
     """Python's file server, with the range requests that reading a remote raster needs, and an ETag."""
 

@@ -66,7 +66,7 @@ def test_ipyparallel_two_ranks_end_equal_and_the_watcher_stays_light(small, tmp_
         index, out = {str(folder / "tiles.parquet")!r}, {str(tmp_path)!r}
         done = sik.train(index, out, 2, "ipyparallel", lambda epochs: seen.append(len(epochs)), **{SMALL})
         sik.maps.curves(done["epochs"])
-        heavy = {{"tensorflow", "keras", "leafmap", "localtileserver", "pyspark"}} & sys.modules.keys()
+        heavy = {{"tensorflow", "keras", "leafmap", "rio_tiler", "pyspark"}} & sys.modules.keys()
         heavy = sorted(heavy)
         print(json.dumps([seen, heavy]))
     """)

@@ -1,12 +1,12 @@
 """Pictures and maps of scenes, labels and predictions."""
 
+from seaicekit.maps.calibration import fit_curve, histogram
 from seaicekit.maps.figures import (
     coloured,
     confusion,
     curves,
     footprints,
     gallery,
-    histogram,
     labelled,
     live_curves,
     mapped,
@@ -15,9 +15,11 @@ from seaicekit.maps.figures import (
     save,
     strata,
 )
+from seaicekit.maps.page import save_html
+from seaicekit.maps.paper import save_png
 from seaicekit.maps.view import interactive
 
 __all__ = [
-    "coloured", "confusion", "curves", "footprints", "gallery", "histogram", "interactive", "labelled", "live_curves",
-    "mapped", "panels", "rgb", "save", "strata",
+    "coloured", "confusion", "curves", "fit_curve", "footprints", "gallery", "histogram", "interactive", "labelled",
+    "live_curves", "mapped", "panels", "rgb", "save", "save_html", "save_png", "strata",
 ]  # fmt: skip

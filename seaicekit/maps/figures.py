@@ -13,7 +13,7 @@ from seaicekit import labels, polar, rasters, scenes
 from seaicekit.autolabel import provenance
 from seaicekit.classes import LEGEND, NODATA, SeaIceClass
 from seaicekit.files import InputError, replacing
-from seaicekit.thresholds import Thresholds, brightness
+from seaicekit.thresholds import Thresholds
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -322,42 +322,6 @@ def confusion(counts: list[list[int]], title: str = "") -> matplotlib.figure.Fig
         ink = "white" if value > 0.6 else "black"
         text = f"{100 * value:.1f} %\n{matrix[row, col]:,}"
         axis.text(col, row, text, ha="center", va="center", color=ink, fontsize=9)
-    return figure
-
-
-def histogram(paths: list[str | os.PathLike], thresholds: Thresholds) -> matplotlib.figure.Figure:
-    """Draw how many pixels have which brightness in several scenes, coloured by class, with the cuts."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.5, 3), layout="constrained")
-    axis = figure.subplots()
-    counts = np.zeros(256, np.int64)
-    for path in paths:
-        with scenes.reading(path) as reader:
-            bands, nodata = reader.read()
-        counts += np.bincount(brightness(bands)[~nodata], minlength=256)
-    colours = [LEGEND[code].colour for code in thresholds.table]
-    axis.bar(
-        np.arange(256),
-        100 * counts / max(1, counts.sum()),
-        1.0,
-        color=colours,
-        edgecolor="0.55",
-        linewidth=0.3,
-    )
-    for name, cut in (("water_max", thresholds.water_max), ("thin_max", thresholds.thin_max)):
-        axis.axvline(cut + 0.5, color="#d1642a", linewidth=1.5)
-        axis.annotate(
-            f"{name} = {cut}",
-            (cut + 0.5, 0.94),
-            (4, 0),
-            ("data", "axes fraction"),
-            "offset points",
-            fontsize=9,
-        )
-    axis.set(xlabel="brightness, max(R, G, B)", ylabel="pixels, % (square root scale)", xlim=(-0.5, 255.5))
-    axis.set_yscale("function", functions=(np.sqrt, np.square))
-    axis.spines[["top", "right"]].set_visible(False)
     return figure
 
 

@@ -3,46 +3,61 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
-import rasterio.warp
-
-from seaicekit import rasters
-from seaicekit.classes import LEGEND
-from seaicekit.files import InputError
+from seaicekit.maps.layers import MERCATOR, Layer, chosen_crs, extent, load
+from seaicekit.maps.server import HALF, grid
 
 if TYPE_CHECKING:
-    import leafmap.leafmap
+    from seaicekit.maps.widget import IceMap
+    from seaicekit.maps.words import Points
 
 
-def interactive(layers: dict[str, str | os.PathLike], height: str = "600px") -> leafmap.leafmap.Map:
-    """Show rasters on a leafmap map, each a layer with its opacity, and the legend.
+def interactive(
+    layers: Mapping[str, str | os.PathLike] | str | os.PathLike,
+    crs: str | None = None,
+    points: Points | None = None,
+    height: str = "600px",
+    basemap: bool = True,
+) -> IceMap:
+    """Show rasters on a leafmap map: each with its opacity, two to swipe between, what is where you click.
 
     Parameters
     ----------
-    layers : dict
-        Name → path, bottom to top. Three-band rasters are shown as they are, class rasters in their colours.
+    layers : dict of name → path, or a path
+        Bottom to top. A class raster is shown in its own colours; a confidence raster on a scale of its own, once
+        it is switched on; all else is a scene, and may be whatever `seaicekit.open_scene` opens.
+    crs : str, optional
+        EPSG:3413 or EPSG:3031, chosen by where the rasters are, and EPSG:3857, Web Mercator, if they
+        lie beyond the edge of these.
+    points : path or dict, optional
+        GeoJSON points in degrees; the property ``class`` or ``code`` gives their colour.
     height : str
         CSS height of the map.
+    basemap : bool
+        Whether to look for a basemap in the internet; where there is none, coast and degrees stand alone.
+
+    Returns
+    -------
+    leafmap.Map
+        With ``save_html(path)`` and ``save_png(path)`` that keep what it shows.
 
     Raises
     ------
     InputError
-        A raster without a CRS, which has no place on a map; `panels` shows it all the same.
+        A raster that cannot be read or has no CRS (`panels` shows it all the same), rasters in two
+        hemispheres, another CRS.
     """
-    import leafmap.leafmap as leafmap
+    opened = load(layers)
+    crs = _tiled_crs(opened, crs)
+    grid(crs)
+    from seaicekit.maps.widget import IceMap
 
-    for path in layers.values():
-        with rasters.opened(path) as source:
-            if not source.crs:
-                raise InputError(f"{path}: has no CRS, so no place on a map; see it with seaicekit.maps.panels")
-            west, _, east, _ = rasterio.warp.transform_bounds(source.crs, "EPSG:4326", *source.bounds)
-    view = leafmap.Map(height=height, draw_control=False, measure_control=False)
-    for name, path in layers.items():
-        view.add_raster(str(path), layer_name=name, opacity=1.0)
-    # At zoom z the world is 256 * 2^z pixels wide; the last raster is to be some 700 of them.
-    view.zoom = int(np.log2(700 * 360 / (256 * ((east - west) % 360))))
-    view.add_legend(title="Sea ice", legend_dict={entry.name: entry.colour for entry in LEGEND})
-    view.add_layer_manager(position="topright", opened=True)
-    return view
+    return IceMap(opened, crs, points, height, basemap)
+
+
+def _tiled_crs(layers: list[Layer], crs: str | None) -> str:
+    chosen = chosen_crs(layers, crs)
+    beyond = chosen != MERCATOR and max(map(abs, extent(layers, chosen))) > HALF
+    return MERCATOR if beyond and crs is None else chosen

@@ -1,0 +1,347 @@
+"""What a map is made of: rasters that know what they show, where, and in which colours."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio
+import rasterio.errors
+import rasterio.warp
+from rasterio.enums import ColorInterp
+
+from seaicekit import polar, rasters, scenes, sources
+from seaicekit.classes import LEGEND, NODATA, SeaIceClass
+from seaicekit.files import InputError
+from seaicekit.readers import Window
+from seaicekit.remote import is_url
+
+if TYPE_CHECKING:
+    from rasterio.crs import CRS
+
+Bounds = tuple[float, float, float, float]  # west, south, east, north
+MERCATOR = "EPSG:3857"
+SEEN = 4096  # pixels a side of the copy that is shown of a scene that no map reader understands
+LEAST, MOST = 33, 100  # per cent: of three classes the likeliest has at least a third
+GRID = 32  # cells a side whose areas are computed one by one
+SPARE = ("#e69f00", "#cc79a7", "#009e73", "#d55e00", "#f0e442", "#56b4e9")  # Okabe and Ito, told apart by all
+DRY = ("water", "land", "cloud", "shadow")  # classes that are not ice, by their names
+
+
+@dataclass(eq=False)
+class Layer:
+    """One raster on a map; made by `load`.
+
+    Attributes
+    ----------
+    name, path : str
+        As given.
+    kind : str
+        "scene", "classes" or "confidence".
+    legend : tuple of SeaIceClass
+        Of a class raster its own names and colours; else empty.
+    crs : rasterio.crs.CRS
+    bounds : (west, south, east, north), in ``crs``
+    file : str
+        What the raster library opens: the raster itself, or a copy of it in memory.
+    """
+
+    name: str
+    path: str
+    kind: str
+    legend: tuple[SeaIceClass, ...]
+    crs: CRS
+    bounds: Bounds
+    file: str
+    memory: object = None
+
+    def values(self, bounds: Bounds, crs: str, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Warp a part: (bands, rows, columns) uint8 and where there is data, (rows, columns) bool."""
+        from rio_tiler.io import Reader
+
+        how = "bilinear" if self.kind == "scene" else "nearest"
+        wanted = {"height": shape[0], "width": shape[1], "resampling_method": how, "reproject_method": how}
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), Reader(self.file) as reader:
+            count = 3 if self.kind == "scene" and reader.dataset.count >= 3 else 1
+            target = rasterio.crs.CRS.from_user_input(crs)
+            image = reader.part(bounds, dst_crs=target, bounds_crs=target, indexes=tuple(range(1, count + 1)), **wanted)
+        return image.data, image.mask.astype(bool)
+
+    def image(self, bounds: Bounds, crs: str, shape: tuple[int, int]) -> np.ndarray:
+        """Paint a part as a map shows it, (rows, columns, 4) uint8 in R, G, B and alpha."""
+        data, valid = self.values(bounds, crs, shape)
+        if self.kind == "scene":
+            colours = np.broadcast_to(data, (3, *shape)).transpose(1, 2, 0)
+        else:
+            colours = self.palette[data[0]]
+        return np.dstack([colours, valid * np.uint8(255)])
+
+    @functools.cached_property
+    def palette(self) -> np.ndarray:
+        """The colour of each value, (256, 3) uint8."""
+        if self.kind == "confidence":
+            from matplotlib import colormaps
+
+            scale = (np.arange(256) - LEAST) / (MOST - LEAST)
+            return (colormaps["magma"](scale.clip(0, 1))[:, :3] * 255).round().astype(np.uint8)
+        table = np.zeros((256, 3), np.uint8)
+        for entry in self.legend:
+            table[entry.code] = entry.rgb
+        return table
+
+    def at(self, longitude: float, latitude: float) -> int | None:
+        """Return what is at a place: a class code, per cent, or max(R, G, B); None outside and at no data."""
+        (x,), (y,) = rasterio.warp.transform("EPSG:4326", self.crs, [longitude], [latitude])
+        if not np.isfinite([x, y]).all():  # the far side of the Earth, for some projections
+            return None
+        with rasters.opened(self.file) as source:
+            row, col = map(int, np.floor(source.index(x, y, op=float)))
+            if not (0 <= row < source.height and 0 <= col < source.width):
+                return None
+            one = rasterio.windows.Window(col, row, 1, 1)
+            if not source.dataset_mask(window=one).item():
+                return None
+            if self.kind != "scene":
+                return int(source.read(1, window=one).item())
+        with scenes.reading(self.path) as reader:  # the scene itself, not the copy
+            col, row = map(int, np.floor(np.array(~reader.transform @ (x, y))))
+            bands, _ = reader.read(Window(row, col, 1, 1), undeclared=np.zeros((1, 1), bool))
+        return int(bands.max())
+
+    def said(self, value: int | None) -> str:
+        """Say in words what `at` returned."""
+        if value is None:
+            return "no data"
+        if self.kind == "confidence":
+            return f"{value} %"
+        if self.kind == "scene":
+            return f"brightness {value}"
+        return next((entry.name for entry in self.legend if entry.code == value), f"class {value}")
+
+
+def load(layers: Mapping[str, str | os.PathLike] | str | os.PathLike) -> list[Layer]:
+    """Open rasters as layers: name → path, bottom to top, or a single path.
+
+    Raises
+    ------
+    InputError
+        None is given; one cannot be read, or has no CRS.
+    """
+    if isinstance(layers, str | os.PathLike):
+        layers = scenes.names(layers)
+    if not layers:
+        raise InputError("a map: no layer is given; give at least one raster, as name → path")
+    return [_load(str(name), os.fspath(path)) for name, path in layers.items()]
+
+
+def _load(name: str, path: str) -> Layer:
+    if not sources.split(path)[1] and not _is_product(path):
+        with rasters.opened(path) as source:
+            legend = _legend(source)
+            percent = source.tags().get("UNITS") == "per cent" or (name == "confidence" and source.count == 1)
+            if legend or percent:
+                _placed(path, source.crs)
+                kind = "classes" if legend else "confidence"
+                return Layer(name, path, kind, legend, source.crs, tuple(source.bounds), path)
+    return _scene(name, path)
+
+
+def _is_product(path: str) -> bool:
+    return os.path.isdir(path) or path.lower().endswith((".zip", ".xml", ".json", ".safe"))
+
+
+def _placed(path: str, crs: CRS | None) -> None:
+    if not crs:
+        raise InputError(f"{path}: has no CRS, so no place on a map; see it with seaicekit.maps.panels")
+
+
+def _legend(source: rasterio.DatasetReader) -> tuple[SeaIceClass, ...]:
+    """Return a raster's own classes; the usual ones if it holds nothing but their codes; else nothing."""
+    if source.count != 1 or source.dtypes[0] != "uint8":
+        return ()
+    named = {int(key[6:]): name for key, name in source.tags().items() if key[:6] == "CLASS_" and key[6:].isdigit()}
+    table = source.colormap(1) if source.colorinterp[0] == ColorInterp.palette else {}
+    usual = {entry.code: entry for entry in LEGEND}
+    # A table may have all 256 colours: those without a name count if they occur.
+    shape = min(1024, source.height), min(1024, source.width)
+    seen = set(named) or set(np.unique(source.read(1, out_shape=shape)).tolist()) - {source.nodata, NODATA}
+    if not (named or table or seen <= set(usual)):
+        return ()
+    return (
+        tuple(
+            SeaIceClass(
+                code,
+                named.get(code) or (usual[code].name if code in usual else f"class {code}"),
+                "#{:02x}{:02x}{:02x}".format(*table[code]) if code in table else _colour(code),
+            )
+            for code in sorted(seen)
+        )
+        or LEGEND
+    )
+
+
+def _colour(code: int) -> str:
+    return next((entry.colour for entry in LEGEND if entry.code == code), SPARE[code % len(SPARE)])
+
+
+def _scene(name: str, path: str) -> Layer:
+    with scenes.reading(path) as reader:
+        crs, shape, transform = reader.crs, reader.shape, reader.transform
+        _placed(path, crs)
+        bounds = rasterio.transform.array_bounds(*shape, transform)
+        place = sources.split(path)[0]
+        whole = max(shape) <= SEEN or _has_overviews(place)
+        plain = str(reader.source) == place == path and not _is_product(path) and reader.dtype == np.uint8
+        if plain and whole and (reader.declares_nodata or is_url(path) or not reader.find_border().any()):
+            return Layer(name, path, "scene", (), crs, bounds, scenes_file(path))
+        memory = _copy(reader)
+    return Layer(name, path, "scene", (), crs, bounds, memory.name, memory)
+
+
+def scenes_file(path: str) -> str:
+    """Name a file as the raster library opens it."""
+    from seaicekit.remote import opened
+
+    return str(opened(path)) if is_url(path) else path
+
+
+def _has_overviews(place: str) -> bool:
+    try:
+        with rasterio.open(scenes_file(place)) as source:
+            return bool(source.overviews(1))
+    except rasterio.errors.RasterioError:
+        return False
+
+
+def _copy(reader: scenes.SceneReader) -> rasterio.MemoryFile:
+    """Put a scene of any kind into memory as 8-bit red, green, blue and alpha, every so many pixels of it."""
+    step = max(1, -(-max(reader.shape) // SEEN))
+    rows, cols = (-(-side // step) for side in reader.shape)
+    bands = reader.pixels(out_shape=(rows, cols))
+    if reader.declares_nodata:
+        valid = np.empty((rows, cols), bool)
+        for row in range(0, reader.shape[0], step * 256):  # masks cannot be asked for decimated
+            height = min(step * 256, reader.shape[0] - row)
+            part = reader.read(Window(row, 0, height, reader.shape[1]))[1][step // 2 :: step, step // 2 :: step]
+            target = valid[row // step : row // step + part.shape[0], : part.shape[1]]
+            target[:] = ~part
+    else:
+        part = reader.find_border()[::step, ::step]
+        valid = ~part
+    # The last cell may hang over the edge, so a pixel of the copy is a little less than `step` wide.
+    transform = reader.transform @ rasterio.Affine.scale(reader.shape[1] / cols, reader.shape[0] / rows)
+    memory = rasterio.MemoryFile(ext=".tif")
+    profile = {
+        "driver": "GTiff", "count": 4, "height": rows, "width": cols, "dtype": "uint8", "tiled": True,
+        "compress": "LZW", "photometric": "RGB", "alpha": "YES", "crs": reader.crs, "transform": transform,
+    }  # fmt: skip
+    with memory.open(**profile) as target:
+        target.write(bands, [1, 2, 3])
+        target.write(valid * np.uint8(255), 4)
+        target.build_overviews([2, 4, 8], rasterio.enums.Resampling.average)
+    return memory
+
+
+def latitude(layer: Layer) -> float:
+    """Return the latitude, in degrees, of a layer's middle."""
+    west, south, east, north = layer.bounds
+    return rasterio.warp.transform(layer.crs, "EPSG:4326", [(west + east) / 2], [(south + north) / 2])[1][0]
+
+
+def chosen_crs(layers: Sequence[Layer], crs: str | None) -> str:
+    """Return the map's CRS: as given, or polar by where the layers are.
+
+    Raises
+    ------
+    InputError
+        The layers lie in two hemispheres, or not in that of the CRS, or that is not polar.
+    """
+    where = [latitude(layer) for layer in layers]
+    crs = crs and crs.upper()
+    if crs == MERCATOR:
+        return crs
+    if crs and not polar.is_polar(crs):
+        raise InputError(
+            f"crs={crs}: is no polar stereographic projection; give EPSG:3413 or EPSG:3031, or leave it out"
+        )
+    south = next((layer for layer, value in zip(layers, where, strict=True) if value < 0), None)
+    north = next((layer for layer, value in zip(layers, where, strict=True) if value >= 0), None)
+    if south and north:
+        raise InputError(
+            f"{south.name}, {north.name}: lie south and north of the equator, and no polar map shows both; "
+            f'make two maps, or give crs="{MERCATOR}"'
+        )
+    own = polar.crs_of(where[0])
+    if crs and polar.is_north(crs) != polar.is_north(own):
+        raise InputError(f"{layers[0].name}: is not on a map in {crs}; leave crs out, for {own}")
+    return crs or own
+
+
+def extent(layers: Sequence[Layer], crs: str) -> Bounds:
+    """Return west, south, east and north of all layers together, in metres of the map."""
+    import pyproj
+    import shapely
+
+    across = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    corners, first = [], None
+    for layer in layers:
+        west, south, east, north = layer.bounds
+        edge = shapely.box(*layer.bounds).segmentize(max(east - west, north - south) / 32).exterior.xy
+        lon, lat = map(np.array, rasterio.warp.transform(layer.crs, "EPSG:4326", *edge))
+        if crs == MERCATOR:  # across 180° it goes on beyond the edge of the world
+            first = lon[0] if first is None else first
+            lon = (lon - first + 180) % 360 - 180 + first
+            x, y = np.radians(lon) * 6378137, across.transform(lon, lat.clip(-85, 85))[1]
+        else:
+            x, y = across.transform(lon, lat)
+        corners.append((x.min(), y.min(), x.max(), y.max()))
+    low, high = np.min(corners, axis=0), np.max(corners, axis=0)
+    return low[0], low[1], high[2], high[3]
+
+
+def areas(layer: Layer) -> dict[int, float]:
+    """Measure a class raster: code → km² on the ellipsoid, of each class in its legend.
+
+    A map's square metres are not the Earth's: at 60° a pixel in EPSG:3413 is 8 % too large, in Web Mercator
+    four times. So the raster is cut into cells, and each cell's true area shared by its pixels.
+    """
+    import pyproj
+    import shapely
+
+    geod, square = pyproj.Geod(ellps="WGS84"), {entry.code: 0.0 for entry in layer.legend}
+    with rasters.opened(layer.file) as source:
+        rows, cols = (
+            np.unique(np.linspace(0, side, min(GRID, side) + 1).round().astype(int)).tolist() for side in source.shape
+        )
+        for top, bottom in itertools.pairwise(rows):
+            strip = source.read(1, window=rasterio.windows.Window(0, top, source.width, bottom - top))
+            for left, right in itertools.pairwise(cols):
+                counts = np.bincount(strip[:, left:right].ravel(), minlength=256)
+                # An edge that is straight on the map is bent on the Earth, so it gets points on its way.
+                edge = shapely.box(left, top, right, bottom).segmentize(max(right - left, bottom - top) / 4)
+                x, y = source.transform @ np.array(edge.exterior.xy)
+                lon, lat = rasterio.warp.transform(source.crs, "EPSG:4326", x, y)
+                pixel = abs(geod.polygon_area_perimeter(lon, lat)[0]) / ((bottom - top) * (right - left) * 1e6)
+                for code in square:
+                    square[code] += float(counts[code] * pixel)
+    return square
+
+
+def concentration(layer: Layer, square: Mapping[int, float]) -> float | None:
+    """Return which share of the sea is ice, 0 to 1; None if no class is water or nothing is sea."""
+    names = {entry.code: entry.name.lower() for entry in layer.legend}
+    water = sum(square[code] for code, name in names.items() if "water" in name)
+    ice = sum(square[code] for code, name in names.items() if not any(word in name for word in DRY))
+    if not any("water" in name for name in names.values()) or not water + ice:
+        return None
+    return ice / (water + ice)
+
+
+def at_first(layer: Layer, layers: Sequence[Layer]) -> bool:
+    """Say whether a layer is to be seen at first; a confidence would cover what it is about."""
+    return layer.kind != "confidence" or len(layers) == 1

@@ -1,0 +1,5 @@
+"""The threshold tuner."""
+
+from seaicekit.widgets.tuner import ThresholdTuner
+
+__all__ = ["ThresholdTuner"]
