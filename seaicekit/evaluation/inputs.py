@@ -1,4 +1,4 @@
-"""Bring rasters that people have, with codes and grids of their own, and points to a prediction's grid and legend."""
+"""Bring rasters that people have, with codes and grids of their own, to a prediction's grid and legend."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import numpy as np
 
 from seaicekit import rasters
 from seaicekit.classes import LEGEND, NODATA, SeaIceClass
-from seaicekit.files import InputError, read_json
+from seaicekit.files import InputError
 
 if TYPE_CHECKING:
     from seaicekit.rasters import Raster
 
-LONLAT = "OGC:CRS84"
 OTHER = NODATA + 1  # the codes from here on stand for what a class mapping does not name
 PLAIN_COLOUR = "#808080"  # of a class whose raster has no colour table
 
@@ -97,7 +96,7 @@ def mapped(layer: Layer, classes: Mapped | None, legend: Sequence[SeaIceClass]) 
         A code that is not in the legend.
     """
     ours = {entry.code for entry in legend}
-    table = {code: code for code in ours} if classes is None else _table(classes, ours)
+    table = {code: code for code in ours} if classes is None else codes_of(classes, ours)
     nodata = layer.nodata
     if layer.values.dtype == np.uint8 and NODATA in table:  # the mapping says that 255 is a class
         nodata = nodata & (layer.values != NODATA)
@@ -132,7 +131,8 @@ def _distinct(values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.nda
     return found, places[chosen]
 
 
-def _table(classes: Mapped, ours: set[int]) -> dict:
+def codes_of(classes: Mapped, ours: set[int]) -> dict:
+    """Return a class mapping with no data as 255, once its codes are known to be in the legend."""
     table = {}
     for theirs, code in classes.items():
         code = NODATA if code is None else code
@@ -237,95 +237,3 @@ def _named(raster: Raster) -> Sequence[SeaIceClass]:
 
 def _name(raster: Raster) -> str:
     return str(raster) if isinstance(raster, str | os.PathLike) else "array"
-
-
-def is_points(reference: object) -> bool:
-    """Say whether a reference is a GeoJSON file of points, by the name's end, or one that was read (dict)."""
-    if isinstance(reference, Mapping):
-        return reference.get("type") == "FeatureCollection"
-    return isinstance(reference, str | os.PathLike) and str(reference).lower().endswith((".geojson", ".json"))
-
-
-def read_points(reference: object) -> list[dict]:
-    """Read reference points as `seaicekit.points.ReferencePoints` writes them.
-
-    Returns
-    -------
-    list of dict
-        ``scene``, ``row``, ``col``, ``code`` or ``class``, and ``lonlat``; None where a feature lacks one.
-
-    Raises
-    ------
-    InputError
-        Not GeoJSON, not longitude and latitude, or a point without a place or a class.
-    """
-    name = "points" if isinstance(reference, Mapping) else str(reference)
-    content = reference if isinstance(reference, Mapping) else read_json(reference)
-    features = content.get("features")
-    if content.get("type") != "FeatureCollection" or not isinstance(features, list):
-        raise InputError(f"{name}: not a GeoJSON FeatureCollection; save the points again")
-    crs = str(((content.get("crs") or {}).get("properties") or {}).get("name", LONLAT))
-    if not crs.upper().endswith(("CRS84", "4326")):
-        raise InputError(f"{name}: its CRS is {crs}; load the points by seaicekit.points and save them again")
-    points = []
-    for number, feature in enumerate(features):
-        said, place = feature.get("properties") or {}, feature.get("geometry") or {}
-        if place and place.get("type") != "Point":
-            raise InputError(f"{name}: feature {number} is a {place.get('type')}; give points alone")
-        point = {key: said.get(key) for key in ("scene", "row", "col", "code", "class")}
-        point["lonlat"] = tuple(place["coordinates"][:2]) if place else None
-        if point["code"] is None and point["class"] is None:
-            raise InputError(f"{name}: feature {number} has neither code nor class; give it one")
-        if point["lonlat"] is None and (point["row"] is None or point["col"] is None):
-            raise InputError(f"{name}: feature {number} has no place, neither coordinates nor row and col")
-        points.append(point)
-    return points
-
-
-def point_codes(
-    points: Sequence[dict], classes: Mapped | None, legend: Sequence[SeaIceClass]
-) -> tuple[np.ndarray, dict]:
-    """Return the points' codes and the values that are not mapped, as `mapped` does for a raster's."""
-    by_name = {entry.name.casefold(): entry.code for entry in legend}
-    further: dict[int, object] = {}
-    table = {entry.code: entry.code for entry in legend}
-    if classes is not None:
-        table, by_name = _table(classes, set(table)), {}
-    codes = np.full(len(points), NODATA, np.uint16)
-    for number, point in enumerate(points):
-        value = point["class"] if point["code"] is None else point["code"]
-        code = table.get(value, by_name.get(str(value).casefold()))
-        if code is None and classes is None:
-            raise InputError(f"points: class {value!r} is not in the legend; give the legend, or map the classes")
-        if code is None:
-            code = next((key for key, known in further.items() if known == value), OTHER + len(further))
-            further[code] = value
-        codes[number] = code
-    return codes, further
-
-
-def sampled(layer: Layer, codes: np.ndarray, points: Sequence[dict]) -> tuple[np.ndarray, np.ndarray]:
-    """Return a raster's codes at points, uint8, and whether each lies inside, bool.
-
-    A point's coordinates say where it is; its row and column where the raster, or the point, is on no map.
-    """
-    rows, cols = np.full(len(points), -1), np.full(len(points), -1)
-    placed = [number for number, point in enumerate(points) if point["lonlat"] is not None and layer.crs is not None]
-    if placed:
-        import pyproj
-
-        move = pyproj.Transformer.from_crs(LONLAT, pyproj.CRS.from_user_input(layer.crs), always_xy=True).transform
-        x, y = move(*np.array([points[number]["lonlat"] for number in placed], float).T)
-        place = ~layer.transform
-        col, row = place.a * x + place.b * y + place.c, place.d * x + place.e * y + place.f
-        finite = np.isfinite(col) & np.isfinite(row)
-        cols[placed] = np.floor(np.where(finite, col, -1))
-        rows[placed] = np.floor(np.where(finite, row, -1))
-    for number in set(range(len(points))) - set(placed):
-        if points[number]["row"] is None or points[number]["col"] is None:
-            raise InputError(f"{layer.name}: has no CRS, and point {number} no row and col; give one of them")
-        rows[number], cols[number] = points[number]["row"], points[number]["col"]
-    inside = (rows >= 0) & (rows < layer.shape[0]) & (cols >= 0) & (cols < layer.shape[1])
-    found = np.full(len(points), NODATA, np.uint8)
-    found[inside] = codes[rows[inside], cols[inside]]
-    return found, inside

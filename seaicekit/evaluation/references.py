@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seaicekit.classes import NODATA, SeaIceClass
-from seaicekit.evaluation import inputs
+from seaicekit.evaluation import inputs, sampling
 from seaicekit.evaluation.matrices import confusion, scores
 from seaicekit.files import InputError
 
@@ -62,9 +62,10 @@ def evaluate(
         Shapes that differ without a CRS, rasters that do not overlap, unknown codes, or no pixel with data in
         both.
     """
-    if inputs.is_points(reference):
+    if sampling.is_points(reference):
         named = _named(prediction)
-        points, left = _by_scene(inputs.read_points(reference), list(named))
+        points, other_scene = sampling.by_scene(sampling.read(reference), list(named))
+        left = {"outside": 0, "no_data": 0, "other_scene": other_scene}
         pairs = [(raster, points[name]) for name, raster in named.items()]
     else:
         pairs, left = [each[1:] for each in together(predictions=prediction, references=reference)], None
@@ -79,10 +80,10 @@ def evaluate(
         if left is None:
             truth, further = onto(layer, other, classes, legend)
         else:
-            said, inside = inputs.sampled(layer, said, other)
-            left |= {"outside": left["outside"] + int((~inside).sum())}
-            left |= {"no_data": left["no_data"] + int((inside & (said == NODATA)).sum())}
-            truth, further = inputs.point_codes(other, classes, legend)
+            said, inside = sampling.sampled(layer, said, other)
+            left["outside"] += int((~inside).sum())
+            left["no_data"] += int((inside & (said == NODATA)).sum())
+            truth, further = sampling.codes(other, classes, legend)
         for code, value in further.items():
             unmapped[value] += int(np.count_nonzero((truth == code) & (said != NODATA)))
         total += confusion(said, plain(truth), legend)
@@ -170,19 +171,3 @@ def _named(prediction: Rasters) -> dict[str, Raster]:
     if len(set(names)) < len(names):
         raise InputError("evaluate: two predictions have the same name; give a dict by scene")
     return dict(zip(names, given, strict=True))
-
-
-def _by_scene(points: list[dict], names: list[str]) -> tuple[dict[str, list[dict]], dict[str, int]]:
-    """Deal points to predictions by scene; count those of other scenes."""
-    scenes = {point["scene"] for point in points}
-    if len(names) == 1 and len(scenes) == 1:
-        return {names[0]: points}, {"outside": 0, "no_data": 0, "other_scene": 0}
-    if not scenes & set(names):
-        listed = ", ".join(map(str, sorted(scenes, key=str))) or "none"
-        raise InputError(
-            f"points: their scenes are {listed}, and no prediction has such a name ({', '.join(names)}); "
-            "give a dict by scene"
-        )
-    dealt = {name: [point for point in points if point["scene"] == name] for name in names}
-    other = len(points) - sum(map(len, dealt.values()))
-    return dealt, {"outside": 0, "no_data": 0, "other_scene": other}
