@@ -100,7 +100,9 @@ def mapped(layer: Layer, classes: Mapped | None, legend: Sequence[SeaIceClass]) 
     nodata = layer.nodata
     if layer.values.dtype == np.uint8 and NODATA in table:  # the mapping says that 255 is a class
         nodata = nodata & (layer.values != NODATA)
-    found, inverse = _distinct(layer.values, ~nodata)
+    small = layer.values.dtype == np.uint8  # then a value is its own place in a table, and nothing is sorted
+    counts = np.bincount(layer.values.ravel(), np.ravel(~nodata), 256) if small else None
+    found, inverse = (np.flatnonzero(counts), None) if small else np.unique(layer.values[~nodata], return_inverse=True)
     if len(found) > 2**15:
         raise InputError(f"{layer.name}: {len(found)} different values are no classes; give a raster of class codes")
     further: dict[int, object] = {}
@@ -115,20 +117,15 @@ def mapped(layer: Layer, classes: Mapped | None, legend: Sequence[SeaIceClass]) 
                 )
             further[code] = value
         to[number] = code
+    if small:
+        whole = np.full(256, NODATA, np.uint16)
+        whole[found] = to
+        codes = whole[layer.values]
+        codes[nodata] = NODATA
+        return codes, further
     codes = np.full(layer.shape, NODATA, np.uint16)
     codes[~nodata] = to[inverse]
     return codes, further
-
-
-def _distinct(values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Do what `np.unique` does, without its sort where a value can be its own place in a table."""
-    chosen = values[valid]
-    if chosen.dtype != np.uint8:
-        return np.unique(chosen, return_inverse=True)
-    found = np.flatnonzero(np.bincount(chosen, minlength=256))
-    places = np.zeros(256, np.intp)
-    places[found] = np.arange(len(found))
-    return found, places[chosen]
 
 
 def codes_of(classes: Mapped, ours: set[int]) -> dict:

@@ -157,9 +157,9 @@ def over_seeds(runs: Sequence[pd.DataFrame | dict]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row a score, by what names it in the tables (``rule``, ``stratum``, ``scene``, ``class``, ``score``):
-        ``runs`` in which it is defined, their ``mean``, ``sd`` (sample standard deviation), ``least``,
-        ``most``.
+        A row a score, by what names it in the tables (``rule``, ``table``, ``stratum``, ``scene``, ``class``,
+        ``score``): ``runs`` in which it is defined, their ``mean``, ``sd`` (sample standard deviation),
+        ``least``, ``most``.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def over_seeds(runs: Sequence[pd.DataFrame | dict]) -> pd.DataFrame:
     if len(runs) < LEAST_RUNS:
         raise InputError(f"over_seeds: {len(runs)} runs show no spread; train with at least {LEAST_RUNS} seeds")
     tables = [tidy(run) if isinstance(run, Mapping) else run for run in runs]
-    keys = [name for name in ("rule", "stratum", "scene", "class", "score") if name in tables[0]]
+    keys = [name for name in ("rule", "table", "stratum", "scene", "class", "score") if name in tables[0]]
     for number, table in enumerate(tables):
         if any(name not in table for name in [*keys, "value"]) or set(table[keys].itertuples(index=False)) != set(
             tables[0][keys].itertuples(index=False)
