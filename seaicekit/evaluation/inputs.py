@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
-from seaicekit import rasters
+from seaicekit import clouds, rasters
 from seaicekit.classes import LEGEND, NODATA, SeaIceClass
 from seaicekit.files import InputError
 
@@ -101,8 +102,11 @@ def mapped(layer: Layer, classes: Mapped | None, legend: Sequence[SeaIceClass]) 
     if layer.values.dtype == np.uint8 and NODATA in table:  # the mapping says that 255 is a class
         nodata = nodata & (layer.values != NODATA)
     small = layer.values.dtype == np.uint8  # then a value is its own place in a table, and nothing is sorted
-    counts = np.bincount(layer.values.ravel(), np.ravel(~nodata), 256) if small else None
-    found, inverse = (np.flatnonzero(counts), None) if small else np.unique(layer.values[~nodata], return_inverse=True)
+    if small:
+        values = np.ascontiguousarray(layer.values)
+        found, inverse = np.flatnonzero(clouds.histogram(values, (~nodata).view(np.uint8))), None
+    else:
+        found, inverse = np.unique(layer.values[~nodata], return_inverse=True)
     if len(found) > 2**15:
         raise InputError(f"{layer.name}: {len(found)} different values are no classes; give a raster of class codes")
     further: dict[int, object] = {}
@@ -120,7 +124,7 @@ def mapped(layer: Layer, classes: Mapped | None, legend: Sequence[SeaIceClass]) 
     if small:
         whole = np.full(256, NODATA, np.uint16)
         whole[found] = to
-        codes = whole[layer.values]
+        codes = cv2.LUT(values, whole)
         codes[nodata] = NODATA
         return codes, further
     codes = np.full(layer.shape, NODATA, np.uint16)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from seaicekit import labels, scenes
@@ -44,8 +45,6 @@ def edges(reference: np.ndarray, width: int = EDGE) -> np.ndarray:
     width : int
         Pixels, from 1 on.
     """
-    import cv2
-
     if isinstance(width, bool) or not isinstance(width, int) or width < 1:
         raise InputError(f"edge: must be a whole number of pixels from 1 on, not {width!r}")
     around = np.ones((2 * width + 1,) * 2, np.uint8)
@@ -131,7 +130,7 @@ def stratified(
             cut = {rule: labels.raw(bands, nodata, cuts) for rule, cuts in fixed.items()}
             codes |= {rule: plain(onto(layer, made, None, legend)[0]) for rule, made in cut.items()}
         if filtered is not None:
-            codes[TABLE] = table[plain(onto(layer, filtered[name], None, legend)[0])]
+            codes[TABLE] = cv2.LUT(plain(onto(layer, filtered[name], None, legend)[0]), table)
         truth = plain(onto(layer, references[name], classes, legend)[0])
         rows = None if tiles is None else tiles[tiles["scene"] == name]
         found[name] = _of_scene(codes, truth, rows, legend, edge)
