@@ -162,6 +162,34 @@ def test_difference_of_other_scores_by_a_loop():
     assert balanced["low"] <= balanced["estimate"] <= balanced["high"]
 
 
+def test_intervals_are_percentiles_of_scenes_drawn_anew():
+    a, b, truths = synthetic(7, 5)
+    shown = evaluation.compare({"a": a, "b": b}, truths, images=None, draws=60, seed=4)
+    drawn = {"accuracy": [], "recall": []}
+    for times in weights(7, 60, 4):
+        names = np.repeat(list(truths), times)
+        truth, said = (np.concatenate([each[n].ravel() for n in names]) for each in (truths, b))
+        drawn["accuracy"].append(metrics.accuracy_score(truth, said))
+        drawn["recall"].append(metrics.recall_score(truth, said, average=None)[2])
+    for score, name in (("accuracy", ""), ("recall", "thick ice")):
+        row = value(shown, "b", score, **{"class": name})
+        assert (row.low, row.high) == pytest.approx(tuple(np.percentile(drawn[score], (2.5, 97.5))))
+        assert row.scenes == 7 and not row.few_scenes
+
+
+def test_cuts_with_a_class_of_their_own(small):
+    folder, labelled, index = small
+    pond = sik.thresholds.Range(7, "melt pond", "#3a7bd5", hue=(90, 130), saturation=(40, 255), value=(60, 255))
+    cuts = sik.Thresholds(ranges=(pond,))
+    truths = {row.scene: row.labels.replace("/labels/", "/truth/") for row in labelled.itertuples()}
+    images = dict(zip(labelled.scene, labelled.path, strict=True))
+    shown = evaluation.compare({"perfect": truths}, truths, images=images, thresholds=cuts, draws=10)
+    assert "melt pond" in set(shown["class"]) and value(shown, "perfect").value == 1
+    catalogue = pd.DataFrame({"path": images, "truth": truths})
+    scores = evaluation.score_rules({"labels": truths}, catalogue, index, cuts)
+    assert {len(each["confusion"]) for each in scores.values()} == {4}
+
+
 def test_difference_with_few_scenes_says_so():
     a, b, truths = synthetic(5, 1)
     found = evaluation.difference(a, b, truths, draws=100)

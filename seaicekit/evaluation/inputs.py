@@ -194,8 +194,8 @@ def _same_grid(one: Layer, other: Layer) -> bool:
     )
 
 
-def legend_of(several: Iterable[Raster]) -> tuple[SeaIceClass, ...]:
-    """Return the classes that rasters name in their tags (``CLASS_0`` and so on), together.
+def legend_of(several: Iterable[Raster], further: Sequence[SeaIceClass] = ()) -> tuple[SeaIceClass, ...]:
+    """Return the classes that rasters name in their tags (``CLASS_0`` and so on), together with further ones.
 
     A raster without such tags counts as having the default legend, `seaicekit.classes.LEGEND`.
 
@@ -205,12 +205,13 @@ def legend_of(several: Iterable[Raster]) -> tuple[SeaIceClass, ...]:
         Two of them give one code different names.
     """
     legend: dict[int, SeaIceClass] = {}
-    for raster in several:
-        for entry in _named(raster):
+    named = [(_name(raster), _named(raster)) for raster in several]
+    for name, entries in [*named, ("cuts", further)]:
+        for entry in entries:
             known = legend.setdefault(entry.code, entry)
             if known.name != entry.name:
                 raise InputError(
-                    f"{_name(raster)}: calls {entry.code} '{entry.name}', another raster '{known.name}'; "
+                    f"{name}: calls {entry.code} '{entry.name}', another raster '{known.name}'; "
                     "map the classes, or give the legend"
                 )
             if known.colour == PLAIN_COLOUR:

@@ -154,10 +154,13 @@ def several(given: Rasters) -> list:
 
 
 def common_legend(
-    predictions: Sequence[Raster], references: Sequence[Raster], classes: Mapped | None
+    predictions: Sequence[Raster],
+    references: Sequence[Raster],
+    classes: Mapped | None,
+    further: Sequence[SeaIceClass] = (),
 ) -> tuple[SeaIceClass, ...]:
     """Return the classes that rasters name; references with codes of their own are not asked."""
-    return inputs.legend_of([*predictions, *(references if classes is None else ())])
+    return inputs.legend_of([*predictions, *(references if classes is None else ())], further)
 
 
 def _named(prediction: Rasters) -> dict[str, Raster]:

@@ -281,5 +281,5 @@ def score_rules(
     rules = rules | {"cuts alone": plain_cuts}
     known = [raster for made in rules.values() for name, raster in dict(made).items() if name in truths.index]
     # One legend for all, so that the rules' matrices can be laid side by side.
-    legend = inputs.legend_of([*known, *truths])
+    legend = inputs.legend_of([*known, *truths], thresholds.legend)
     return {rule: score_tiles(made, truths, chosen, legend) for rule, made in rules.items()}

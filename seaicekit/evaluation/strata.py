@@ -118,7 +118,8 @@ def stratified(
             raise InputError(f"compare: {what} lacks scene {missing[0]}; give the same scenes to all")
     if legend is None:
         known = [given[name] for given in predictions.values() for name in names]
-        legend = common_legend(known, [references[name] for name in names], classes)
+        further = thresholds.legend if images is not None and thresholds else ()
+        legend = common_legend(known, [references[name] for name in names], classes, further)
     fixed = {} if images is None else {FIXED: Thresholds()} | ({CALIBRATED: thresholds} if thresholds else {})
     found = {}
     for name in names:
