@@ -82,6 +82,15 @@ def test_a_table_is_fitted_on_the_training_tiles_alone(compared):
     assert table[255] == 255 and table[77] == stats.mode(truth[(truth != 255) & (filtered != 255)]).mode
 
 
+def test_a_table_is_fitted_inside_its_tiles():
+    filtered = {"a": np.zeros((4, 4), np.uint8), "b": np.ones((4, 4), np.uint8)}
+    truth = {"a": np.full((4, 4), 2, np.uint8), "b": np.ones((4, 4), np.uint8)}
+    truth["a"][0, 0] = 1
+    tile = pd.DataFrame([{"scene": "a", "row": 0, "col": 0, "height": 1, "width": 1}])
+    assert evaluation.fit_table(filtered, truth)[:2].tolist() == [2, 1]
+    assert evaluation.fit_table(filtered, truth, tile)[:3].tolist() == [1, 1, 1]
+
+
 def test_a_table_reaches_what_a_table_made(compared):
     _, made, truths, images, chosen, names, table, _ = compared
     # The paper's filtered task: the labels are the filter's own output, and a table cannot miss.
@@ -194,6 +203,11 @@ def test_difference_with_few_scenes_says_so():
     a, b, truths = synthetic(5, 1)
     found = evaluation.difference(a, b, truths, draws=100)
     assert not found["meaningful"] and "5 scenes" in found["note"] and found["low"] is not None
+    six = evaluation.difference(*synthetic(6, 1), draws=100)
+    assert six["meaningful"] and not six["note"]
+    times = weights(5, 4000, 0)
+    assert (times.sum(axis=1) == 5).all()
+    np.testing.assert_allclose(times.mean(axis=0), 1, atol=0.06)
     one = evaluation.difference(*({"s01": each["s01"]} for each in (a, b, truths)))
     assert one["low"] is one["share_above"] is None and "no interval" in one["note"]
     same = evaluation.difference(a, a, truths, draws=100)
