@@ -8,9 +8,9 @@ from seaicekit.autolabel import load_table as load_labels
 
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
-    submodules=["catalogues", "classes", "clouds", "engines", "evaluation", "labels", "launch", "mapping", "maps",
-                "pipeline", "points", "polar", "rasters", "report", "scenes", "sources", "stac", "synthetic",
-                "thresholds", "tiles", "training", "unet", "widgets"],
+    submodules=["catalogues", "checkpoints", "classes", "clouds", "data", "engines", "evaluation", "inputs", "labels",
+                "launch", "mapping", "maps", "models", "pipeline", "points", "polar", "ranks", "rasters", "report",
+                "scenes", "sources", "stac", "synthetic", "thresholds", "tiles", "training", "unet", "widgets"],
     submod_attrs={
         "catalogues": ["catalogue"],
         "evaluation": ["evaluate"],

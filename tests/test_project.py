@@ -14,8 +14,9 @@ from conftest import ROOT
 # The rooms of the design, top to bottom: a module imports only from rows above its own.
 ROOMS = (
     "files", "classes", "remote", "safe", "sources", "readers", "scenes", "points", "catalogues", "polar", "stac",
-    "rasters", "synthetic", "thresholds", "clouds", "labels", "engines", "autolabel", "tiles", "unet", "training",
-    "launch", "evaluation", "mapping", "maps", "widgets", "report", "pipeline", "cli",
+    "rasters", "synthetic", "thresholds", "clouds", "labels", "preview", "engines", "autolabel", "tiles", "inputs",
+    "unet", "models", "data", "checkpoints", "training", "ranks", "launch", "evaluation", "mapping", "maps", "widgets",
+    "report", "pipeline", "cli",
 )  # fmt: skip
 
 
