@@ -33,7 +33,7 @@ def strike(folder, rank, number):
     return on_epoch, struck
 
 
-def end_of(run, within=60):
+def end_of(run):
     """Run what must fail with a TrainingError; return its text and when it came."""
     with pytest.raises(sik.launch.TrainingError) as caught:
         run()
@@ -67,6 +67,20 @@ def test_a_stopped_rank_is_named(small, tmp_path, launcher, rank):
     text, ended = end_of(lambda: sik.train(index(small), tmp_path, 2, launcher, stop, **SMALL | {"epochs": 10**6}))
     assert f"rank {rank} no longer answers" in text and ended - struck[0] < 90
     print(f"{launcher}: from stop to error: {ended - struck[0]:.1f} s")
+
+
+@pytest.mark.exhaustive
+def test_a_rank_that_does_not_come_to_the_common_step_is_named(small, tmp_path, monkeypatch):
+    """Its process answers, so Gloo is content; Horovod's stall check is not."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, time\nif os.environ.get('HOROVOD_RANK') == '1':\n    os.pwrite = lambda *_: time.sleep(10**6)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("HOROVOD_STALL_CHECK_TIME_SECONDS", "5")
+    monkeypatch.setenv("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", "10")
+    start = time.monotonic()
+    text, ended = end_of(lambda: sik.train(index(small), tmp_path / "out", 2, "horovodrun", **SMALL))
+    assert "rank 1 no longer answers" in text and ended - start < 120
 
 
 @pytest.mark.exhaustive
@@ -104,12 +118,19 @@ def test_ranks_end_with_their_launcher(small, tmp_path, launcher, number):
     assert not psutil.wait_procs(family, timeout=30)[1]
 
 
-@pytest.mark.parametrize("launcher", ["horovodrun", pytest.param("ipyparallel", marks=pytest.mark.exhaustive)])
-def test_what_a_rank_cannot_use_is_the_users_error(small, tmp_path, launcher):
+@pytest.mark.parametrize(
+    ("launcher", "ranks"),
+    [
+        ("horovodrun", 1),
+        pytest.param("horovodrun", 2, marks=pytest.mark.exhaustive),
+        pytest.param("ipyparallel", 2, marks=pytest.mark.exhaustive),
+    ],
+)
+def test_what_a_rank_cannot_use_is_the_users_error(small, tmp_path, launcher, ranks):
     broken = pd.read_parquet(index(small)).assign(path=str(tmp_path / "gone.tif"))
     broken.to_parquet(tmp_path / "tiles.parquet")
     with pytest.raises(sik.InputError, match=r"gone\.tif"):
-        sik.train(tmp_path / "tiles.parquet", tmp_path / "out", 2, launcher, progress=False, **SMALL)
+        sik.train(tmp_path / "tiles.parquet", tmp_path / "out", ranks, launcher, progress=False, **SMALL)
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -191,3 +212,10 @@ def test_a_loss_that_diverges(small, tmp_path):
     with pytest.raises(sik.InputError, match="lower learning_rate"):
         sik.train(index(small), tmp_path, **ALONE | {"learning_rate": 1e30, "epochs": 4})
     assert np.isfinite(checkpoints.newest(tmp_path)[0][0]).all() if checkpoints.newest(tmp_path) else True
+
+
+@pytest.mark.exhaustive
+def test_horovodrun_with_hosts_and_slots(small, tmp_path):
+    """Two names of this machine are two hosts to Horovod."""
+    done = sik.train(index(small), tmp_path, 2, "horovodrun", hosts="localhost:1,127.0.0.1:1", **SMALL)
+    assert done["ranks"] == 2 and len(set(done["weights_sha256"])) == 1
