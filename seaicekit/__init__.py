@@ -10,7 +10,8 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submodules=["catalogues", "checkpoints", "classes", "clouds", "data", "engines", "evaluation", "inputs", "labels",
                 "launch", "mapping", "maps", "models", "pipeline", "points", "polar", "ranks", "rasters", "report",
-                "scenes", "sources", "stac", "synthetic", "thresholds", "tiles", "training", "unet", "widgets"],
+                "scenes", "settings", "sources", "stac", "steps", "synthetic", "thresholds", "tiles", "training",
+                "unet", "widgets"],
     submod_attrs={
         "catalogues": ["catalogue"],
         "evaluation": ["evaluate"],

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 from seaicekit import checkpoints
 from seaicekit.files import InputError, read_json, write_json
 from seaicekit.ranks import FOLDER, TrainingError, Watch
-from seaicekit.training import Settings
+from seaicekit.training import Settings, plan
 
 __all__ = ["Launcher", "TrainingError", "train"]
 Launcher = Literal["inprocess", "ipyparallel", "horovodrun"]
@@ -88,6 +88,7 @@ def train(
         raise InputError(f'launcher: must be "inprocess", "ipyparallel" or "horovodrun", not {launcher!r}')
     _check_ranks(ranks, launcher, hosts)
     _require_horovod()
+    plan(wanted)  # so that what is wrong there is told before anything starts
     with _Display(on_epoch, progress) as display:
         if not wanted.resume:
             checkpoints.clear(out_dir)

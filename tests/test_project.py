@@ -15,8 +15,8 @@ from conftest import ROOT
 ROOMS = (
     "files", "classes", "remote", "safe", "sources", "readers", "scenes", "points", "catalogues", "polar", "stac",
     "rasters", "synthetic", "thresholds", "clouds", "labels", "preview", "engines", "autolabel", "tiles", "inputs",
-    "unet", "models", "data", "checkpoints", "training", "ranks", "launch", "evaluation", "mapping", "maps", "widgets",
-    "report", "pipeline", "cli",
+    "unet", "models", "data", "checkpoints", "settings", "steps", "training", "ranks", "launch", "evaluation",
+    "mapping", "maps", "widgets", "report", "pipeline", "cli",
 )  # fmt: skip
 
 

@@ -2,10 +2,12 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ import pytest
 from test_training import ALONE, SMALL, distance
 
 import seaicekit as sik
-from seaicekit import checkpoints
+from seaicekit import checkpoints, ranks
 
 
 def index(small):
@@ -96,7 +98,7 @@ def test_two_resumed_ranks_end_where_two_uninterrupted_ones_do(small, tmp_path):
     ("launcher", "number"),
     [
         ("ipyparallel", signal.SIGKILL),
-        ("horovodrun", signal.SIGINT),
+        pytest.param("horovodrun", signal.SIGINT, marks=pytest.mark.exhaustive),
         pytest.param("ipyparallel", signal.SIGINT, marks=pytest.mark.exhaustive),
         pytest.param("horovodrun", signal.SIGKILL, marks=pytest.mark.exhaustive),
     ],
@@ -118,20 +120,41 @@ def test_ranks_end_with_their_launcher(small, tmp_path, launcher, number):
     assert not psutil.wait_procs(family, timeout=30)[1]
 
 
-@pytest.mark.parametrize(
-    ("launcher", "ranks"),
-    [
-        ("horovodrun", 1),
-        pytest.param("horovodrun", 2, marks=pytest.mark.exhaustive),
-        pytest.param("ipyparallel", 2, marks=pytest.mark.exhaustive),
-    ],
-)
-def test_what_a_rank_cannot_use_is_the_users_error(small, tmp_path, launcher, ranks):
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("launcher", "count"), [("horovodrun", 1), ("horovodrun", 2), ("ipyparallel", 2)])
+def test_what_a_rank_cannot_use_is_the_users_error(small, tmp_path, launcher, count):
     broken = pd.read_parquet(index(small)).assign(path=str(tmp_path / "gone.tif"))
     broken.to_parquet(tmp_path / "tiles.parquet")
     with pytest.raises(sik.InputError, match=r"gone\.tif"):
-        sik.train(tmp_path / "tiles.parquet", tmp_path / "out", ranks, launcher, progress=False, **SMALL)
+        sik.train(tmp_path / "tiles.parquet", tmp_path / "out", count, launcher, progress=False, **SMALL)
     assert not list((tmp_path / "out").iterdir())
+
+
+RANK = {"host": platform.node(), "created": 0.0, "pid": 0}  # long gone
+HOROVOD = {"kind": "HorovodInternalError", "text": "Connection closed by peer"}
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "match"),
+    [
+        ({"0": RANK, "0.error": HOROVOD, "1": RANK, "1.error": {"kind": "InputError", "text": "a.tif"}}, "i", "^a.tif"),
+        ({"0": RANK, "0.error": {"kind": "Terminated", "text": ""}, "1": RANK}, "t", "rank 1 was killed"),
+        ({"0": RANK, "0.error": {"kind": "ValueError", "text": "x"}, "1": RANK}, "t", "rank 0 failed: ValueError: x"),
+        ({"0": RANK, "0.error": HOROVOD, "1": RANK | {"host": "far"}}, "t", "rank 1 no longer answers"),
+        ({"0": RANK, "0.error": HOROVOD, "1": RANK, "1.done": {}}, "t", "rank 0 failed: Connection"),
+    ],
+)
+def test_the_first_cause_is_told_and_not_what_followed(tmp_path, monkeypatch, said, kind, match):
+    monkeypatch.setattr(ranks, "GRACE_SECONDS", 0)
+    watch = ranks.Watch(tmp_path)
+    watch.look()
+    for name, values in said.items():
+        (tmp_path / ranks.FOLDER / f"{name}.json").write_text(json.dumps(values))
+    with pytest.raises(sik.InputError if kind == "i" else ranks.TrainingError, match=match):
+        watch.look()
+    watch.end()
+    watch.close()
+    assert not list(tmp_path.iterdir())
 
 
 def weights(folder):
@@ -151,15 +174,14 @@ def test_interrupted_and_uninterrupted_end_with_the_same_bits_also_over_a_damage
     newest = tmp_path / "half" / "checkpoints" / "epoch_00003.npz"
     content = newest.read_bytes()
     assert len(list(newest.parent.iterdir())) == 2
-    done = sik.train(index(small), tmp_path / "half", resume=True, **ours | {"epochs": 4})
-    assert len(done["epochs"]) == 4 and done["messages"] == []
-    for damage in (content[:-100], content[:300] + bytes(40) + content[340:], b""):
+    for damage in (content, content[:300] + bytes(40) + content[340:]):
         for path in newest.parent.iterdir():
             path.unlink()
         with pytest.raises(KeyboardInterrupt):
             sik.train(index(small), tmp_path / "half", on_epoch=interrupt, **ours | {"epochs": 5})
         newest.write_bytes(damage)
-        with pytest.warns(UserWarning, match="epoch_00003.npz: is damaged"):
+        told = nullcontext() if damage is content else pytest.warns(UserWarning, match="epoch_00003.npz: is damaged")
+        with told:
             sik.train(index(small), tmp_path / "half", resume=True, **ours | {"epochs": 5})
         assert weights(tmp_path / "half") == weights(tmp_path / "whole")
     for path in newest.parent.iterdir():
