@@ -113,8 +113,10 @@ class Tiles:
         self._codes[[entry.code for entry in classes]] = np.arange(len(classes))
         self._codes[NODATA] = NODATA
 
-    def fill(self, part: int = 0, parts: int = 1) -> np.ndarray:
+    def fill(self, part: int = 0, parts: int = 1, beat: Callable[[], None] | None = None) -> np.ndarray:
         """Read one part of the scenes and write their tiles; return pixels a class, (256,) int64.
+
+        ``beat`` is called after each tile.
 
         Raises
         ------
@@ -131,6 +133,8 @@ class Tiles:
                     counts += np.bincount(codes.ravel(), minlength=256)
                     record = np.concatenate([image.ravel(), codes.ravel()])
                     os.pwrite(self._file, record.data, number * self._record)
+                    if beat:
+                        beat()
         except OSError as error:
             raise InputError(f"tiles: cannot be kept on disk ({error.strerror}); {FREE_SPACE}") from error
         return counts

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 
 from seaicekit import checkpoints
 from seaicekit.files import InputError, read_json, write_json
-from seaicekit.ranks import FOLDER, TrainingError, Watch
+from seaicekit.ranks import FOLDER, STALL, STALL_SECONDS, TrainingError, Watch
 from seaicekit.training import Settings, plan
 
 __all__ = ["Launcher", "TrainingError", "train"]
@@ -27,7 +27,7 @@ OnEpoch = Callable[[list[dict]], None]
 LOOK_SECONDS = 0.3
 END_SECONDS = 15
 # Horovod's own check for ranks that do not come to a common step; the environment's values win.
-STALL = {"HOROVOD_STALL_CHECK_TIME_SECONDS": "60", "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "300"}
+CHECK = {"HOROVOD_STALL_CHECK_TIME_SECONDS": "60", STALL: str(STALL_SECONDS)}
 
 
 def train(
@@ -256,7 +256,7 @@ def _environment(slot: object, port: int) -> dict[str, str]:
 
 
 def _stall() -> dict[str, str]:
-    return {name: os.environ.get(name, value) for name, value in STALL.items()}
+    return {name: os.environ.get(name, value) for name, value in CHECK.items()}
 
 
 def _horovodrun(settings: Settings, ranks: int, hosts: str | None, watch: Watch) -> Iterator[None]:

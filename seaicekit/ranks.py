@@ -23,6 +23,8 @@ from seaicekit.training import Settings, fit
 FOLDER = f"{PARTIAL}ranks"
 REPORT_SECONDS = 0.5  # between two reports of progress
 GRACE_SECONDS = 2.0  # after the first rank's failure, for the others to say what they know
+STALL = "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"  # Horovod's own check for ranks that do not come; ours, too
+STALL_SECONDS = 300
 AGAIN = "train again with resume=True to go on from the last checkpoint"
 
 
@@ -88,6 +90,8 @@ class Watch:
 
     def __init__(self, out_dir: str | os.PathLike):
         self._folder = Path(out_dir) / FOLDER
+        self._patience = int(os.environ.get(STALL, STALL_SECONDS))
+        self._last: tuple[int, float] = 0, 0.0  # when rank 0 wrote, by its clock and by ours
         self.close()
         self._folder.mkdir(parents=True)
 
@@ -113,6 +117,17 @@ class Watch:
         if self._errors() or self._gone():
             time.sleep(GRACE_SECONDS)
             self.judge()
+        # A process that is there but not at work keeps Gloo content, and Horovod's check was seen to sleep.
+        if self._silence() > self._patience > 0:
+            raise TrainingError(f"no step for {self._patience} s ({STALL}), so a rank hangs; {AGAIN}")
+
+    def _silence(self) -> float:
+        """Return seconds since rank 0 last reported; 0 before its first report."""
+        path = self._folder / "progress.json"
+        written = path.stat().st_mtime_ns if path.exists() else 0
+        if written != self._last[0] or not written:
+            self._last = written, time.monotonic()
+        return time.monotonic() - self._last[1]
 
     def judge(self) -> None:
         """Find which rank failed first among those that fell with it, and raise the reason."""
@@ -171,12 +186,16 @@ class Watch:
 def main(path: str) -> None:
     """Run one rank of what a launcher wrote into ``path``: what ``horovodrun`` starts."""
     wanted = json.loads(Path(path).read_text())
-    # A thread of its own, for the main one may wait in Horovod: horovodrun ends all ranks when one has ended,
-    # and the launcher is to know which was the one.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    # horovodrun ends all ranks when one has ended, and the launcher is to know which was the one. The main thread
+    # may wait in Horovod then and run no handler, so another waits for the byte that every signal writes.
+    inward, outward = os.pipe()
+    os.set_blocking(outward, False)
+    signal.set_wakeup_fd(outward)
+    signal.signal(signal.SIGTERM, lambda *_: None)
 
     def terminated() -> None:
-        signal.sigwait({signal.SIGTERM})
+        while os.read(inward, 1) != bytes([signal.SIGTERM]):
+            pass
         _tell(Path(wanted["settings"]["out_dir"]) / FOLDER, os.environ["HOROVOD_RANK"], "Terminated", "")
         os._exit(128 + signal.SIGTERM)
 

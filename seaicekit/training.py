@@ -48,7 +48,7 @@ def fit(settings: Settings, report: Report | None = None) -> dict:
     ----------
     settings : Settings
     report : callable, optional
-        Called on rank 0 after each step with a dict: ``done`` and ``total`` images, those ``before`` this call
+        Called on rank 0 after each step, and for each tile that it reads before the first, with a dict: ``done`` and ``total`` images, those ``before`` this call
         (of a resumed training), ``epochs`` as below so far, ``messages`` for the user so far.
 
     Returns
@@ -100,8 +100,8 @@ def fit(settings: Settings, report: Report | None = None) -> dict:
     meet = partial(hvd.allgather_object, None)
     with data.shared(settings.out_dir, platform.node(), hvd.local_rank() == 0, meet) as file:
         tiles = data.Tiles(table, settings.inputs, classes, targets, file)
-        tell(0)
-        found = hvd.allreduce(tf.constant(tiles.fill(hvd.local_rank(), hvd.local_size())), op=hvd.Sum).numpy()
+        pixels = tiles.fill(hvd.local_rank(), hvd.local_size(), partial(tell, 0))
+        found = hvd.allreduce(tf.constant(pixels), op=hvd.Sum).numpy()
         messages += _one_class(found[: len(classes)], [entry.name for entry in classes])
         for epoch in range(first, epochs):
             start = time.perf_counter()
@@ -117,7 +117,10 @@ def fit(settings: Settings, report: Report | None = None) -> dict:
             trained = time.perf_counter() - start
             share = order(len(sides["test"]), 0, 0, settings.batch, rank, ranks)
             batches = tiles.batches(np.append(sides["test"], -1)[share])
-            seen = sum(test_step(*batch).numpy().astype(float) for batch in batches)
+            seen = np.zeros(3)
+            for batch in batches:
+                seen += test_step(*batch).numpy()
+                tell((epoch + 1 - first) * images)
             seen = hvd.allreduce(tf.constant(seen), op=hvd.Sum).numpy()
             if not np.isfinite([*counts, *seen]).all():
                 raise InputError(f"epoch {epoch + 1}: the loss is no longer finite; lower learning_rate")

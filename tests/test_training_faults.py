@@ -72,8 +72,8 @@ def test_a_stopped_rank_is_named(small, tmp_path, launcher, rank):
 
 
 @pytest.mark.exhaustive
-def test_a_rank_that_does_not_come_to_the_common_step_is_named(small, tmp_path, monkeypatch):
-    """Its process answers, so Gloo is content; Horovod's stall check is not."""
+def test_a_rank_that_does_not_come_to_the_common_step_ends_the_run(small, tmp_path, monkeypatch):
+    """Its process answers, so Gloo is content."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, time\nif os.environ.get('HOROVOD_RANK') == '1':\n    os.pwrite = lambda *_: time.sleep(10**6)\n"
     )
@@ -82,7 +82,7 @@ def test_a_rank_that_does_not_come_to_the_common_step_is_named(small, tmp_path, 
     monkeypatch.setenv("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", "10")
     start = time.monotonic()
     text, ended = end_of(lambda: sik.train(index(small), tmp_path / "out", 2, "horovodrun", **SMALL))
-    assert "rank 1 no longer answers" in text and ended - start < 120
+    assert "no step for 10 s" in text and ended - start < 120
 
 
 @pytest.mark.exhaustive
