@@ -48,8 +48,9 @@ def fit(settings: Settings, report: Report | None = None) -> dict:
     ----------
     settings : Settings
     report : callable, optional
-        Called on rank 0 after each step, and for each tile that it reads before the first, with a dict: ``done`` and ``total`` images, those ``before`` this call
-        (of a resumed training), ``epochs`` as below so far, ``messages`` for the user so far.
+        Called on rank 0 after each step, and for each tile that it reads before the first, with a dict: ``done``
+        and ``total`` images, those ``before`` this call (of a resumed training), ``epochs`` as below so far,
+        ``messages`` for the user so far.
 
     Returns
     -------
