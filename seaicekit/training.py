@@ -99,7 +99,8 @@ def fit(settings: Settings, report: Report | None = None) -> dict:
             report(progress | {"epochs": history, "messages": messages})
 
     meet = partial(hvd.allgather_object, None)
-    with data.shared(settings.out_dir, platform.node(), hvd.local_rank() == 0, meet) as file:
+    host = f"{platform.node()}-{os.environ.get('HOROVOD_HOSTNAME', '')}"  # two of Horovod's may be one machine
+    with data.shared(settings.out_dir, host, hvd.local_rank() == 0, meet) as file:
         tiles = data.Tiles(table, settings.inputs, classes, targets, file)
         pixels = tiles.fill(hvd.local_rank(), hvd.local_size(), partial(tell, 0))
         found = hvd.allreduce(tf.constant(pixels), op=hvd.Sum).numpy()

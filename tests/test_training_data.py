@@ -207,12 +207,12 @@ def test_memory_for_the_papers_tiles(tmp_path):
     pd.DataFrame(rows).to_parquet(tmp_path / "tiles.parquet")
     code = f"""
         import json, os, resource, tempfile
-        import numpy as np, pandas as pd, tensorflow as tf
+        import numpy as np, pandas as pd, psutil, tensorflow as tf
         from seaicekit import classes, data
 
         table = pd.read_parquet({str(tmp_path / "tiles.parquet")!r})
         peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        before = peak()
+        before = psutil.Process().memory_info().rss
         with tempfile.TemporaryFile(dir={str(tmp_path)!r}) as file:
             made = data.Tiles(table, "rgb", classes.LEGEND, data.wanted(table, "labels", ""), file.fileno())
             made.fill()
