@@ -8,9 +8,10 @@ from seaicekit.autolabel import load_table as load_labels
 
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
-    submodules=["catalogues", "classes", "clouds", "engines", "evaluation", "fitting", "geojson", "labels", "launch",
-                "mapping", "maps", "pipeline", "points", "polar", "preview", "ranges", "rasters", "report", "scenes",
-                "sources", "stac", "synthetic", "thresholds", "tiles", "training", "unet", "widgets"],
+    submodules=["catalogues", "checkpoints", "classes", "clouds", "data", "engines", "evaluation", "fitting", "geojson",
+                "inputs", "labels", "launch", "mapping", "maps", "models", "pipeline", "points", "polar", "preview",
+                "ranges", "ranks", "rasters", "report", "scenes", "settings", "sources", "stac", "steps", "synthetic",
+                "thresholds", "tiles", "training", "unet", "widgets"],
     submod_attrs={
         "catalogues": ["catalogue"],
         "evaluation": ["evaluate"],

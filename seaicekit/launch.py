@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
+from seaicekit import checkpoints
 from seaicekit.files import InputError, read_json, write_json
-from seaicekit.training import Settings
+from seaicekit.ranks import FOLDER, STALL, STALL_SECONDS, TrainingError, Watch
+from seaicekit.training import Settings, plan
 
+__all__ = ["Launcher", "TrainingError", "train"]
 Launcher = Literal["inprocess", "ipyparallel", "horovodrun"]
 OnEpoch = Callable[[list[dict]], None]
 
-
-class TrainingError(RuntimeError):
-    """A rank failed; the message says which and why."""
+LOOK_SECONDS = 0.3
+END_SECONDS = 15
+# Horovod's own check for ranks that do not come to a common step; the environment's values win.
+CHECK = {"HOROVOD_STALL_CHECK_TIME_SECONDS": "60", STALL: str(STALL_SECONDS)}
 
 
 def train(
@@ -30,6 +36,8 @@ def train(
     ranks: int = 2,
     launcher: Launcher = "ipyparallel",
     on_epoch: OnEpoch | None = None,
+    hosts: str | None = None,
+    progress: bool = True,
     **settings: object,
 ) -> dict:
     """Train a U-Net on a tile index.
@@ -39,15 +47,21 @@ def train(
     tiles : path
         The index that `seaicekit.tiles.index` wrote.
     out_dir : path
-        Gets ``model.keras``, ``history.csv``, ``training.json``.
+        Gets ``model.keras``, ``history.csv``, ``training.json`` and ``checkpoints``.
     ranks : int
-        Horovod ranks, all on this machine.
+        Horovod ranks, on this machine if no hosts are given.
     launcher : "inprocess", "ipyparallel" or "horovodrun"
         Who starts them: nobody (one rank, here), IPython engines, or Horovod's own command over Gloo.
     on_epoch : callable, optional
-        Called after each epoch with the list of all epochs so far.
+        Called after each epoch with the list of all epochs so far, dicts as from `seaicekit.training.fit`.
+    hosts : str, optional
+        For horovodrun: hosts and their slots, as "node1:2,node2:2". They are reached by SSH, have this
+        package, and see ``tiles`` and ``out_dir`` under the same paths.
+    progress : bool
+        Show a bar with images per second and the time left.
     **settings
-        ``epochs``, ``batch``, ``learning_rate``, ``seed``, ``width``, ``depth``, ``augment``; see
+        ``epochs``, ``batch``, ``learning_rate``, ``seed``, ``width``, ``depth``, ``augment``, ``inputs``,
+        ``targets``, ``normalisation``, ``scale_rate``, ``resume`` and more: see
         `seaicekit.training.Settings`.
 
     Returns
@@ -58,42 +72,104 @@ def train(
     Raises
     ------
     InputError
-        A setting out of range, an unknown launcher, no such index.
+        A setting out of range, an unknown launcher, no such index, more ranks than slots, or what
+        `seaicekit.training.fit` raises on a rank.
     TrainingError
-        A rank failed.
+        A rank failed, was killed or hangs. The others are ended; ``resume=True`` goes on from the last
+        checkpoint.
     """
-    if ranks < 1 or (launcher == "inprocess" and ranks > 1):
-        raise InputError(f"ranks: must be at least 1, and 1 in process, not {ranks}")
     if not Path(tiles).is_file():
         raise InputError(f"{tiles}: no such tile index; make it with seaicekit.tiles.index")
     try:
         wanted = Settings(tiles=str(Path(tiles).resolve()), out_dir=str(Path(out_dir).resolve()), **settings)
     except TypeError as error:
         raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}") from None
-    _require_horovod()
-    start = {"inprocess": _in_process, "ipyparallel": _ipyparallel, "horovodrun": _horovodrun}.get(launcher)
-    if not start:
+    if launcher not in get_args(Launcher):
         raise InputError(f'launcher: must be "inprocess", "ipyparallel" or "horovodrun", not {launcher!r}')
-    for name in ("history.csv", "training.json", "model.keras"):
-        (Path(out_dir) / name).unlink(missing_ok=True)
-    Path(out_dir).mkdir(parents=True, exist_ok=True)
-    shown = 0
-    with closing(start(wanted, ranks)) as running:  # closed, too, when on_epoch fails
-        for _ in running:
-            shown = _report(Path(out_dir) / "history.csv", on_epoch, shown)
-    _report(Path(out_dir) / "history.csv", on_epoch, shown)
+    _check_ranks(ranks, launcher, hosts)
+    _require_horovod()
+    plan(wanted)  # so that what is wrong there is told before anything starts
+    with _Display(on_epoch, progress) as display:
+        if not wanted.resume:
+            checkpoints.clear(out_dir)
+            for name in ("history.csv", "training.json", "model.keras"):
+                (Path(out_dir) / name).unlink(missing_ok=True)
+        if launcher == "inprocess":
+            from seaicekit.training import fit
+
+            fit(wanted, display)
+        else:
+            _watched(wanted, ranks, launcher, hosts, display)
     return read_json(Path(out_dir) / "training.json")
 
 
-def _report(history: Path, on_epoch: OnEpoch | None, shown: int) -> int:
-    import pandas as pd
+def _watched(settings: Settings, ranks: int, launcher: Launcher, hosts: str | None, display: _Display) -> None:
+    """Run ranks in processes of their own, until all are done or one has failed."""
+    start = {"ipyparallel": _ipyparallel, "horovodrun": _horovodrun}[launcher]
+    with closing(Watch(settings.out_dir)) as watch:
+        try:
+            with closing(start(settings, ranks, hosts, watch)) as running:  # closed, too, when display fails
+                for _ in running:
+                    watch.look()
+                    display(watch.progress())
+            display(watch.progress())
+        finally:
+            watch.end()
 
-    if not on_epoch or not history.exists():
-        return shown
-    epochs = pd.read_csv(history).to_dict("records")
-    if len(epochs) > shown:
-        on_epoch(epochs)
-    return len(epochs)
+
+class _Display:
+    """Show progress as a bar, new epochs to a callback, and messages as warnings."""
+
+    def __init__(self, on_epoch: OnEpoch | None, shown: bool):
+        from tqdm.auto import tqdm
+
+        self._on_epoch, self._epochs, self._messages = on_epoch, 0, 0
+        self._bar = tqdm(desc="starting", unit=" images", disable=not shown)
+
+    def __call__(self, progress: dict | None) -> None:
+        if not progress:
+            return
+        bar = self._bar
+        if bar.total is None:  # what was done before, of a resumed training, is not this run's speed
+            bar.initial = bar.n = bar.last_print_n = progress["before"]
+            bar.total = progress["total"]
+            bar.unpause()
+        epochs = progress["epochs"]
+        loss = f", val_loss {epochs[-1]['val_loss']:.3f}" if epochs else ""
+        bar.set_description(f"epochs done: {len(epochs)}{loss}", refresh=False)
+        bar.update(progress["done"] - bar.n)
+        for message in progress["messages"][self._messages :]:
+            warnings.warn(message, stacklevel=2)
+        self._messages = len(progress["messages"])
+        if self._on_epoch and len(epochs) > self._epochs:
+            self._on_epoch(list(epochs))
+        self._epochs = len(epochs)
+
+    def __enter__(self) -> _Display:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bar.close()
+
+
+def _check_ranks(ranks: int, launcher: Launcher, hosts: str | None) -> None:
+    if ranks < 1 or (launcher == "inprocess" and ranks > 1):
+        raise InputError(f"ranks: must be at least 1, and 1 in process, not {ranks}")
+    if hosts is None:
+        most = max(2, os.cpu_count() or 1)  # two on one core are slow, but show that it works
+        if ranks > most:
+            raise InputError(f"ranks: {ranks} are more than this machine's {most} slots, one a core; give fewer")
+        return
+    if launcher != "horovodrun":
+        raise InputError("hosts: only the launcher horovodrun starts ranks on other machines")
+    slots = 0
+    for each in hosts.split(","):
+        name, _, count = each.strip().rpartition(":")
+        if not name or not count.isdigit() or not int(count):
+            raise InputError(f'hosts: must be names and their slots as "node1:2,node2:2", not {hosts!r}')
+        slots += int(count)
+    if ranks > slots:
+        raise InputError(f"ranks: {ranks} are more than the {slots} slots of {hosts}; give fewer, or more hosts")
 
 
 def _require_horovod() -> None:
@@ -106,37 +182,22 @@ def _require_horovod() -> None:
         )
 
 
-def _in_process(settings: Settings, ranks: int) -> Iterator[None]:
-    from seaicekit.training import fit
-
-    fit(settings)
-    yield
-
-
-def _rank(environment: dict[str, str], settings: dict, launcher: int, controller: int) -> None:
+def _rank(environment: dict[str, str], order: dict) -> None:
+    """Run a rank in an IPython engine."""
     import os
-    import signal
-    import threading
-    import time
 
-    import psutil
-
-    def follow() -> None:
-        """End this engine and its controller once the launcher is gone, however it ended."""
-        while psutil.pid_exists(launcher):
-            time.sleep(1)
-        if psutil.pid_exists(controller):
-            os.kill(controller, signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=follow, daemon=True).start()
     os.environ.update(environment)
-    from seaicekit.training import Settings, fit
+    from seaicekit.ranks import run
 
-    fit(Settings(**settings))
+    run(**order)
 
 
-def _ipyparallel(settings: Settings, ranks: int) -> Iterator[None]:
+def _order(settings: Settings, also: list[int] | None = None) -> dict:
+    """Return the arguments of `seaicekit.ranks.run`."""
+    return {"settings": asdict(settings), "launcher": os.getpid(), "host": platform.node(), "also": also or []}
+
+
+def _ipyparallel(settings: Settings, ranks: int, _hosts: None, watch: Watch) -> Iterator[None]:
     """Start engines, give each its place among Horovod's ranks, and yield while they train."""
     import ipyparallel as ipp
     from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
@@ -144,43 +205,46 @@ def _ipyparallel(settings: Settings, ranks: int) -> Iterator[None]:
 
     plan = get_host_assignments(parse_hosts(f"localhost:{ranks}"), ranks)
     with ExitStack() as stack:
-        cluster = ipp.Cluster(n=ranks, log_level=40, send_engines_connection_env=False)
-        client = stack.enter_context(cluster)
-        server = RendezvousServer()
-        port = server.start()
+        try:
+            cluster = ipp.Cluster(n=ranks, log_level=40, send_engines_connection_env=False)
+            client = stack.enter_context(cluster)
+            server = RendezvousServer()
+            port = server.start()
+        except (OSError, TimeoutError) as error:
+            raise InputError(
+                f"launcher: no engines can be started ({error}); free a port, or use horovodrun"
+            ) from error
         stack.callback(server.stop)
         server.init(plan)
         client.wait_for_engines(ranks, timeout=120)
-        running = [
-            client[client.ids[slot.rank]].apply_async(
-                _rank, _environment(slot, port), asdict(settings), os.getpid(), cluster.controller.pid
-            )
-            for slot in plan
-        ]
+        order = _order(settings, [cluster.controller.pid])
+        running = [client[client.ids[slot.rank]].apply_async(_rank, _environment(slot, port), order) for slot in plan]
+        stack.push(lambda kind, *_: kind and watch.end())  # a rank that hangs does not end when it is asked to
         while not all(result.ready() for result in running):
+            yield
             for rank, result in enumerate(running):
                 if result.ready():
-                    _raise_failure(rank, result)
-            yield
-            time.sleep(0.3)
+                    _raise_failure(rank, result, watch)
+            time.sleep(LOOK_SECONDS)
         for rank, result in enumerate(running):
-            _raise_failure(rank, result)
+            _raise_failure(rank, result, watch)
     yield
 
 
-def _raise_failure(rank: int, result: object) -> None:
+def _raise_failure(rank: int, result: object, watch: Watch) -> None:
     from ipyparallel.error import RemoteError
 
     try:
         result.get()
     except RemoteError as error:
+        watch.look()  # may know more
         raise TrainingError(f"rank {rank} failed: {error.ename}: {error.evalue}") from None
 
 
 def _environment(slot: object, port: int) -> dict[str, str]:
     """Return what tells a process its place among the ranks and where they meet."""
     places = ("rank", "size", "local_rank", "local_size", "cross_rank", "cross_size")
-    return {f"HOROVOD_{place.upper()}": str(getattr(slot, place)) for place in places} | {
+    return _stall() | {f"HOROVOD_{place.upper()}": str(getattr(slot, place)) for place in places} | {
         "HOROVOD_HOSTNAME": slot.hostname,
         "HOROVOD_CONTROLLER": "gloo",
         "HOROVOD_CPU_OPERATIONS": "gloo",
@@ -188,28 +252,38 @@ def _environment(slot: object, port: int) -> dict[str, str]:
         "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
         "HOROVOD_GLOO_IFACE": "lo",
         "TF_CPP_MIN_LOG_LEVEL": "2",
-    }
+    }  # fmt: skip
 
 
-def _horovodrun(settings: Settings, ranks: int) -> Iterator[None]:
+def _stall() -> dict[str, str]:
+    return {name: os.environ.get(name, value) for name, value in CHECK.items()}
+
+
+def _horovodrun(settings: Settings, ranks: int, hosts: str | None, watch: Watch) -> Iterator[None]:
     """Start Horovod's own launcher and yield while it runs."""
+    order = Path(settings.out_dir) / FOLDER / "order.json"
+    write_json(order, _order(settings))
+    interface = [] if hosts else ["--network-interfaces", "lo"]
     command = [
-        str(Path(sys.executable).with_name("horovodrun")), "--gloo", "--network-interfaces", "lo",
-        "-np", str(ranks), "-H", f"localhost:{ranks}", sys.executable, "-m", "seaicekit.training",
+        str(Path(sys.executable).with_name("horovodrun")), "--gloo", *interface, "-np", str(ranks),
+        "-H", hosts or f"localhost:{ranks}", sys.executable, "-m", "seaicekit.ranks", str(order),
     ]  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder, open(Path(folder) / "log", "w+") as log:
-        write_json(Path(folder) / "settings.json", asdict(settings))
-        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
-        with subprocess.Popen(
-            [*command, str(Path(folder) / "settings.json")], stdout=log, stderr=log, env=environment
-        ) as process:
+    environment = os.environ | _stall() | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    with tempfile.TemporaryFile("w+") as log:
+        with subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process:
             try:
                 while process.poll() is None:
                     yield
-                    time.sleep(0.3)
+                    time.sleep(LOOK_SECONDS)
             finally:
-                process.terminate()
+                if process.poll() is None:
+                    watch.end()  # a rank that hangs does not end when it is asked to
+                    process.terminate()
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(END_SECONDS)
+                    process.kill()
         if process.returncode:
+            watch.look()
             log.seek(0)
             lines = [line for line in log.read().splitlines() if line.strip()]
             # What a rank said ("[1]<stderr>:…") tells more than what the launcher made of it.

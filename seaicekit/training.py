@@ -7,217 +7,233 @@ by their number, so that the step is that of one rank with the whole batch.
 
 from __future__ import annotations
 
-import json
 import os
-import sys
+import platform
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seaicekit.classes import LEGEND, NODATA
-from seaicekit.files import InputError, replacing, write_json
-from seaicekit.unet import DROPOUT
+from seaicekit import checkpoints, data, inputs, steps
+from seaicekit.data import order
+from seaicekit.files import InputError, replacing, sha256, write_json
+from seaicekit.models import Card
+from seaicekit.models import save as save_model
+from seaicekit.settings import Settings, rate
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+    from seaicekit.classes import SeaIceClass
+    from seaicekit.labels import Rule
+
+    Report = Callable[[dict], None]
+
+__all__ = ["Settings", "fit", "order", "plan", "rate"]
+PACKAGES = ("seaicekit", "tensorflow-cpu", "keras", "horovod", "numpy")
+# What may change from an interrupted training to its resumption; of the batch, only how ranks share it.
+FREE = {"tiles", "out_dir", "epochs", "batch", "threads", "resume"}
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a training needs to know.
+def fit(settings: Settings, report: Report | None = None) -> dict:
+    """Train on this rank; rank 0 writes the files.
 
     Parameters
     ----------
-    tiles : str
-        Path of the tile index.
-    out_dir : str
-        Gets ``model.keras``, ``history.csv`` and ``training.json``.
-    epochs, batch, learning_rate, seed
-        ``batch`` is per rank; 50, 16 and Adam's 0.001 in the paper.
-    width, depth
-        Of the U-Net; see `seaicekit.unet.build`.
-    augment : bool
-        Flip and turn the tiles at random.
-    dropout : bool
-        Leave out features at random, as the paper does.
-    """
-
-    tiles: str
-    out_dir: str
-    epochs: int = 50
-    batch: int = 16
-    learning_rate: float = 0.001
-    seed: int = 0
-    width: int = 16
-    depth: int = 6
-    augment: bool = True
-    dropout: bool = True
-
-    def __post_init__(self):
-        for name in ("epochs", "batch", "width", "depth"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}: must be at least 1, not {getattr(self, name)}")
-        if self.depth > len(DROPOUT):
-            raise InputError(f"depth: must be at most {len(DROPOUT)}, not {self.depth}")
-        if self.seed < 0:
-            raise InputError(f"seed: must not be negative, not {self.seed}")
-        if not self.learning_rate > 0:
-            raise InputError(f"learning_rate: must be above 0, not {self.learning_rate}")
-
-
-def order(count: int, epoch: int, seed: int, batch: int, rank: int, ranks: int) -> np.ndarray:
-    """Return which samples a rank sees in an epoch, (steps, batch) int, -1 for none.
-
-    Over all ranks each sample comes once; step by step the ranks together see what one rank with a batch
-    ``ranks`` times as large would see.
-    """
-    steps = -(-count // (batch * ranks))
-    samples = np.full(steps * ranks * batch, -1)
-    samples[:count] = np.random.default_rng([seed, epoch]).permutation(count)
-    return samples.reshape(steps, ranks, batch)[:, rank]
-
-
-def fit(settings: Settings) -> dict:
-    """Train on this rank; rank 0 writes the files.
+    settings : Settings
+    report : callable, optional
+        Called on rank 0 after each step, and for each tile that it reads before the first, with a dict: ``done``
+        and ``total`` images, those ``before`` this call (of a resumed training), ``epochs`` as below so far,
+        ``messages`` for the user so far.
 
     Returns
     -------
     dict
-        ``settings``, ``ranks``, ``parameters``, ``tiles`` (counts by split), ``weights_sha256`` (one a rank,
-        all equal), ``seconds``, ``images_per_second``, and ``epochs``: a list with ``loss``, ``accuracy``,
-        ``val_loss``, ``val_accuracy``, ``seconds`` of each. Losses are means over valid pixels of all ranks.
+        ``settings``, ``ranks``, ``parameters``, ``tiles`` (counts by split), ``legend`` (names),
+        ``weights_sha256`` (one a rank, all equal), ``seconds``, ``images_per_second``, ``messages``, and
+        ``epochs``: a list with ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``, ``seconds``,
+        ``images_per_second`` (of training alone) and ``seconds_left`` of each. Losses are means over valid
+        pixels of all ranks.
 
     Raises
     ------
     InputError
-        No tiles to train or to test on, tiles that the depth does not fit, a loss that diverges.
+        No tiles to train or to test on, tiles that the depth does not fit, scenes or rasters that cannot be
+        used, a loss that diverges, a checkpoint that is damaged or of other settings, a full disk.
     RuntimeError
         The ranks' weights have drifted apart.
     """
+    table, targets, classes, rule = plan(settings)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import horovod.tensorflow as hvd
-    import keras
-    import pandas as pd
     import tensorflow as tf
-
-    from seaicekit import tiles, unet
 
     hvd.init()
     rank, ranks = hvd.rank(), hvd.size()
-    _share_cores(tf, hvd.local_size())
-    table = pd.read_parquet(settings.tiles)
-    train, test = (table[table["split"] == split] for split in ("train", "test"))
-    if train.empty or test.empty:
-        raise InputError(f"{settings.tiles}: no tiles to {'train' if train.empty else 'test'} on; give more scenes")
-    if table["size"].iloc[0] % 2 ** (settings.depth - 1):
-        cell = 2 ** (settings.depth - 1)
-        raise InputError(f"depth: at {settings.depth} tiles must be a multiple of {cell} pixels a side")
-    train_tiles, test_tiles = tiles.load(train), tiles.load(test)
+    steps.share_machine(tf, settings.threads, hvd.local_rank(), hvd.local_size())
+    sides = {side: np.flatnonzero(table["split"] == side) for side in ("train", "test")}
+    state = {
+        "settings": {name: value for name, value in asdict(settings).items() if name not in FREE},
+        "global batch": settings.batch * ranks, "tiles": sha256(settings.tiles), "epoch": 0, "history": [],
+    }  # fmt: skip
 
-    keras.utils.set_random_seed(settings.seed + rank)  # the first weights are broadcast, dropout differs
-    model = unet.build(3, len(LEGEND), settings.width, settings.depth, settings.dropout)
-    optimizer = keras.optimizers.Adam(settings.learning_rate)
-    optimizer.build(model.trainable_variables)
-    hvd.broadcast_variables([v.value for v in [*model.weights, *optimizer.variables]], root_rank=0)
+    model, optimizer = steps.network(settings, inputs.channels(settings.inputs), len(classes))
+    variables = [*model.weights, *optimizer.variables]
+    messages: list[str] = []
+    if settings.resume:
+        state, messages = hvd.broadcast_object(_resume(settings, state, variables) if rank == 0 else None)
+    hvd.broadcast_variables([variable.value for variable in variables], root_rank=0)
+    train_step, test_step = steps.steps(settings, model, optimizer)
+    history, first = state["history"], state["epoch"]
+    epochs, images = settings.epochs, len(sides["train"])
 
-    def loss_and_counts(images: tf.Tensor, codes: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        valid = tf.cast(codes != NODATA, tf.float32)
-        classes = tf.where(codes != NODATA, codes, 0)
-        probabilities = model(images, training=training)
-        losses = keras.losses.sparse_categorical_crossentropy(classes, probabilities)
-        right = tf.cast(tf.argmax(probabilities, -1, tf.int32) == tf.cast(classes, tf.int32), tf.float32)
-        loss = tf.reduce_sum(losses * valid)
-        return loss, tf.stack([loss, tf.reduce_sum(right * valid), tf.reduce_sum(valid)])
+    def tell(done: int) -> None:
+        if report and rank == 0:
+            progress = {"done": first * images + done, "before": first * images, "total": epochs * images}
+            report(progress | {"epochs": history, "messages": messages})
 
-    @tf.function(reduce_retracing=True)
-    def train_step(images: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            loss, counts = loss_and_counts(images, codes, training=True)
-        gradients = tape.gradient(loss, model.trainable_variables)
-        *gradients, counts = hvd.grouped_allreduce([*gradients, counts], op=hvd.Sum)
-        pixels = tf.maximum(counts[2], 1.0)
-        optimizer.apply([gradient / pixels for gradient in gradients], model.trainable_variables)
-        return counts
-
-    @tf.function(reduce_retracing=True)
-    def test_step(images: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
-        return loss_and_counts(images, codes, training=False)[1]
-
-    history, began = [], time.perf_counter()
-    for epoch in range(settings.epochs):
-        start = time.perf_counter()
-        share = order(len(train), epoch, settings.seed, settings.batch, rank, ranks)
-        turn = [settings.seed, epoch] if settings.augment else None
-        counts = sum(train_step(*batch).numpy().astype(float) for batch in batches(*train_tiles, share, turn))
-        share = order(len(test), 0, 0, settings.batch, rank, ranks)
-        seen = sum(test_step(*batch).numpy().astype(float) for batch in batches(*test_tiles, share))
-        seen = hvd.allreduce(tf.constant(seen), op=hvd.Sum).numpy()
-        if not np.isfinite([*counts, *seen]).all():
-            raise InputError(f"epoch {epoch + 1}: the loss is no longer finite; lower learning_rate")
-        hashes = hvd.allgather_object(_weights_hash(model))
-        if len(set(hashes)) > 1:
-            raise RuntimeError(f"epoch {epoch + 1}: the ranks' weights differ; report this as a bug")
-        history.append(
-            {
-                "epoch": epoch + 1,
-                **_means(counts),
-                **{f"val_{name}": value for name, value in _means(seen).items()},
-                "seconds": time.perf_counter() - start,
-            }  # fmt: skip
-        )
-        if rank == 0:
-            with replacing(Path(settings.out_dir) / "history.csv") as place:
-                pd.DataFrame(history).to_csv(place, index=False)
-    seconds = time.perf_counter() - began
+    meet = partial(hvd.allgather_object, None)
+    host = f"{platform.node()}-{os.environ.get('HOROVOD_HOSTNAME', '')}"  # two of Horovod's may be one machine
+    with data.shared(settings.out_dir, host, hvd.local_rank() == 0, meet) as file:
+        tiles = data.Tiles(table, settings.inputs, classes, targets, file)
+        pixels = tiles.fill(hvd.local_rank(), hvd.local_size(), partial(tell, 0))
+        found = hvd.allreduce(tf.constant(pixels), op=hvd.Sum).numpy()
+        messages += _one_class(found[: len(classes)], [entry.name for entry in classes])
+        for epoch in range(first, epochs):
+            start = time.perf_counter()
+            steps.reseed(model, [settings.seed, epoch, rank])
+            share = order(images, epoch, settings.seed, settings.batch, rank, ranks)
+            turn = [settings.seed, epoch] if settings.augment else None
+            counts, numbers = np.zeros(3), np.append(sides["train"], -1)  # so that -1 stays -1
+            for step, batch in enumerate(tiles.batches(numbers[share], turn)):
+                if settings.scale_rate:
+                    optimizer.learning_rate.assign(rate(settings, ranks, epoch * len(share) + step, len(share)))
+                counts += train_step(*batch).numpy()
+                tell((epoch - first) * images + min(images, (step + 1) * settings.batch * ranks))
+            trained = time.perf_counter() - start
+            share = order(len(sides["test"]), 0, 0, settings.batch, rank, ranks)
+            batches = tiles.batches(np.append(sides["test"], -1)[share])
+            seen = np.zeros(3)
+            for batch in batches:
+                seen += test_step(*batch).numpy()
+                tell((epoch + 1 - first) * images)
+            seen = hvd.allreduce(tf.constant(seen), op=hvd.Sum).numpy()
+            if not np.isfinite([*counts, *seen]).all():
+                raise InputError(f"epoch {epoch + 1}: the loss is no longer finite; lower learning_rate")
+            hashes = steps.equal_weights(model, hvd, epoch)
+            history.append({"epoch": epoch + 1, **_means(counts)} | {f"val_{k}": v for k, v in _means(seen).items()})
+            history[-1] |= {"images_per_second": images / trained, "seconds": time.perf_counter() - start}
+            mean = sum(each["seconds"] for each in history[first:]) / (epoch + 1 - first)
+            history[-1]["seconds_left"] = (epochs - epoch - 1) * mean
+            if rank == 0:
+                checkpoints.save(settings.out_dir, variables, state | {"epoch": epoch + 1})
+                _write_history(settings, history)
+            tell((epoch + 1 - first) * images)
+    if first == epochs:
+        hashes = steps.equal_weights(model, hvd, epochs - 1)
+    seconds = sum(each["seconds"] for each in history)
     result = {
         "settings": asdict(settings),
         "ranks": ranks,
         "parameters": model.count_params(),
-        "tiles": {"train": len(train), "test": len(test)},
+        "tiles": {side: len(numbers) for side, numbers in sides.items()},
+        "legend": [entry.name for entry in classes],
         "weights_sha256": hashes,
         "seconds": seconds,
-        "images_per_second": len(train) * settings.epochs / seconds,
+        "images_per_second": images * epochs / seconds,
+        "messages": messages,
         "epochs": history,
     }
     if rank == 0:
-        with replacing(Path(settings.out_dir) / "model.keras") as place:
-            model.save(place)
+        size = int(table["size"].iloc[0])
+        manifest = {name: result[name] for name in ("ranks", "parameters", "tiles", "weights_sha256", "seconds")}
+        manifest |= {"settings": state["settings"] | {"epochs": epochs, "batch": settings.batch}}
+        manifest |= {"tiles_sha256": state["tiles"], "versions": {name: metadata.version(name) for name in PACKAGES}}
+        card = Card(
+            classes, settings.inputs, rule, settings.normalisation, size, settings.cell, manifest
+        )  # fmt: skip
+        save_model(model, Path(settings.out_dir) / "model.keras", card)
+        _write_history(settings, history)
         write_json(Path(settings.out_dir) / "training.json", result)
     return result
 
 
-def batches(images: np.ndarray, codes: np.ndarray, share: np.ndarray, turn: list[int] | None = None):
-    """Return a ``tf.data.Dataset`` of (images, codes) batches, uint8, for the rows of ``share``.
+def plan(
+    settings: Settings,
+) -> tuple[pd.DataFrame, dict[str, str | None], tuple[SeaIceClass, ...], Rule | None]:
+    """Look at all that is known before the first pixel is read, without TensorFlow.
 
-    A sample -1 is all no data. With ``turn``, a seed, each sample is flipped and turned by a draw of its
-    own, which does not depend on the number of ranks.
+    Returns
+    -------
+    table : pandas.DataFrame
+        The tiles to train and test on.
+    targets : dict
+        As from `seaicekit.data.wanted`.
+    classes : tuple of SeaIceClass
+    rule : Rule or None
+        The one that filters the inputs.
+
+    Raises
+    ------
+    InputError
+        No tiles to train or to test on, tiles that the depth does not fit, rasters that are missing or disagree.
     """
-    import tensorflow as tf
+    import pandas as pd
 
-    def gather(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x = np.zeros((len(samples), *images.shape[1:]), np.uint8)
-        y = np.full((len(samples), *codes.shape[1:]), NODATA, np.uint8)
-        for place, sample in enumerate(samples):
-            if sample < 0:
-                continue
-            draw = np.random.default_rng([*turn, sample]).integers(8) if turn else 0
-            for target, source in ((x, images), (y, codes)):
-                turned = np.rot90(source[sample], draw % 4)
-                target[place] = turned[::-1] if draw >= 4 else turned
-        return x, y
-
-    def shaped(samples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        x, y = tf.numpy_function(gather, [samples], (tf.uint8, tf.uint8), stateful=False)
-        return tf.ensure_shape(x, (None, *images.shape[1:])), tf.ensure_shape(y, (None, *codes.shape[1:]))
-
-    return tf.data.Dataset.from_tensor_slices(share).map(shaped).prefetch(2)
-
-
-def _share_cores(tf: object, local_ranks: int) -> None:
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(max(1, (os.cpu_count() or 1) // local_ranks))
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    except RuntimeError:
-        pass  # TensorFlow already runs in this process; its threads stay as they are
+        table = pd.read_parquet(settings.tiles)
+        table = table[table["split"].isin(["train", "test"])].reset_index(drop=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{settings.tiles}: not a tile index ({error}); make it with seaicekit.tiles.index") from error
+    for side in ("train", "test"):
+        if (table["split"] != side).all():
+            raise InputError(f"{settings.tiles}: no tiles to {side} on; give more scenes")
+    if table["size"].iloc[0] % settings.cell:
+        raise InputError(f"depth: at {settings.depth} tiles must be a multiple of {settings.cell} pixels a side")
+    targets = data.wanted(table, settings.targets, settings.tiles)
+    classes = data.legend(sorted({*table["labels"], *filter(None, targets.values())}))
+    return table, targets, classes, _rule(table) if settings.inputs == "filtered" else None
+
+
+def _rule(table: pd.DataFrame) -> Rule:
+    """Return the one rule that the labels were made by, for prediction to filter by it, too."""
+    rules = [inputs.rule_of(raster)[0] for raster in table["labels"].unique()]
+    if any(rule != rules[0] for rule in rules):
+        raise InputError('inputs: "filtered" needs labels made by one rule, and these are of several; label again')
+    return rules[0]
+
+
+def _resume(settings: Settings, state: dict, variables: list[keras.Variable]) -> tuple[dict, list[str]]:
+    """Put the newest checkpoint into the variables; return its state and what to tell the user."""
+    found = checkpoints.newest(settings.out_dir)
+    if not found:
+        return state, []
+    arrays, saved, messages = found
+    old, new = (
+        each["settings"] | {"global batch": each["global batch"], "tiles": each["tiles"]} for each in (saved, state)
+    )
+    other = sorted(name for name in new if old.get(name) != new[name])
+    if other:
+        raise InputError(f"resume: the checkpoint is of other {', '.join(other)}; give the same, or resume=False")
+    if saved["epoch"] > settings.epochs:
+        raise InputError(f"epochs: {saved['epoch']} are done, more than {settings.epochs}; give more, or resume=False")
+    checkpoints.restore(variables, arrays)
+    return saved, messages
+
+
+def _one_class(counts: np.ndarray, names: list[str]) -> list[str]:
+    if not counts.any():
+        raise InputError("targets: not one pixel has a class; check the rasters")
+    if np.count_nonzero(counts) == 1:
+        only = names[int(counts.argmax())]
+        return [f"all pixels are {only}, so {only} is all the network can learn; give scenes with other classes, too"]
+    return []
 
 
 def _means(counts: np.ndarray) -> dict[str, float]:
@@ -225,14 +241,8 @@ def _means(counts: np.ndarray) -> dict[str, float]:
     return {"loss": float(counts[0] / pixels), "accuracy": float(counts[1] / pixels)}
 
 
-def _weights_hash(model: object) -> str:
-    import hashlib
+def _write_history(settings: Settings, history: list[dict]) -> None:
+    import pandas as pd
 
-    digest = hashlib.sha256()
-    for weight in model.get_weights():
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()
-
-
-if __name__ == "__main__":  # how horovodrun starts a rank: python -m seaicekit.training SETTINGS.json
-    fit(Settings(**json.loads(Path(sys.argv[1]).read_text())))
+    with replacing(Path(settings.out_dir) / "history.csv") as place:
+        pd.DataFrame(history).to_csv(place, index=False)
