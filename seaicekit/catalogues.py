@@ -154,17 +154,23 @@ def save_catalogue(path: str | os.PathLike, items: pystac.ItemCollection, quaran
 
 
 def load_catalogue(path: str | os.PathLike) -> pd.DataFrame:
-    """Read STAC items: ``path`` (what to open) and ``truth`` (a path or None), with ``scene`` as index.
+    """Read STAC items into a table with ``scene`` as index.
 
+    ``path`` is what to open, ``truth`` a path or None, ``datetime`` in ISO 8601 or None.
     They may be those of `save_catalogue`, or those that a search of an archive found.
     """
     import pandas as pd
 
     rows = [
-        {"scene": item["id"], "path": _opened(item), "truth": item["assets"].get("truth", {}).get("href")}
+        {
+            "scene": item["id"],
+            "path": _opened(item),
+            "truth": item["assets"].get("truth", {}).get("href"),
+            "datetime": item["properties"].get("datetime"),
+        }  # fmt: skip
         for item in read_json(path)["features"]
     ]
-    return pd.DataFrame(rows, columns=["scene", "path", "truth"], dtype=object).set_index("scene")
+    return pd.DataFrame(rows, columns=["scene", "path", "truth", "datetime"], dtype=object).set_index("scene")
 
 
 def _in_safe(folder: Path) -> bool:
