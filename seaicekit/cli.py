@@ -87,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     tuner.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
     tuner.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
     tuner.set_defaults(command=_bench_tuner)
+    train = bench.add_parser("train", help="training: scaling over ranks, beside Keras' fit; some 20 minutes")
+    train.add_argument("--ranks", default="1,2", metavar="N,N", help="numbers of ranks (default: %(default)s)")
+    train.add_argument("--count", type=int, default=32, metavar="N", help="tiles an epoch (default: %(default)s)")
+    train.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
+    train.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
+    train.set_defaults(command=_bench_train)
     return parser
 
 
@@ -113,6 +119,17 @@ def _bench_tuner(arguments: argparse.Namespace) -> int:
     from seaicekit.bench import tuner
 
     return _measured(*tuner.run(arguments.size, arguments.part), {"size": arguments.size}, arguments.json)
+
+
+def _bench_train(arguments: argparse.Namespace) -> int:
+    from seaicekit.bench import train
+
+    try:
+        ranks = [int(number) for number in arguments.ranks.split(",")]
+    except ValueError:
+        raise InputError(f"--ranks: must be numbers such as 1,2, not {arguments.ranks!r}") from None
+    settings = {"ranks": ranks, "count": arguments.count}
+    return _measured(*train.run(ranks, arguments.count, parts=arguments.part), settings, arguments.json)
 
 
 def _measured(rows: list[dict], raw: dict, settings: dict, file: str | None) -> int:

@@ -25,10 +25,10 @@ SCORES = {
 }
 STRATA = {
     "all": "Accuracy",
-    "cloud < 10 %": "Tiles with less than 10 % cloud",
-    "cloud >= 10 %": "Tiles with 10 % or more",
-    "interior": "Inside floes and leads",
-    "edge": "At their edges",
+    "cloud < 10 %": "Cloud < 10 %",
+    "cloud >= 10 %": "Cloud ≥ 10 %",
+    "interior": "Interior",
+    "edge": "Floe edges",
 }
 RARE = 0.005  # a class below this share of the labels is worth a word
 PICTURES = {
