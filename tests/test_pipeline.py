@@ -1,3 +1,4 @@
+import ast
 import json
 import re
 import subprocess
@@ -266,11 +267,15 @@ def test_a_failing_notebook_ends_the_run_with_its_cell_and_traceback(tmp_path, s
 
 
 def test_parameters_are_declared_once_and_typed():
+    import papermill
+
     seen = {}
     for stage, names in pipeline.parameters().items():
         book = nbformat.read(pipeline.notebooks() / f"{stage}.ipynb", 4)
         assert sum("parameters" in cell.metadata.get("tags", []) for cell in book.cells) == 1
         assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in book.cells)
+        known = papermill.inspect_notebook(str(pipeline.notebooks() / f"{stage}.ipynb"))
+        assert {name: ast.literal_eval(each["default"]) for name, each in known.items()} == names
         for name, default in names.items():
             assert seen.setdefault(name, default) == default, name
     readme = (ROOT / "README.md").read_text()
