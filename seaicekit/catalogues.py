@@ -131,7 +131,7 @@ def catalogue(
     quarantined, seen = [], {}
     for name, path in names(find(where)).items():
         try:
-            item = _item(name, sources.resolve(_absolute(path)), check(path))
+            item = describe(name, sources.resolve(absolute(path)), check(path))
             marks = item.assets["image"].extra_fields
             first = seen.setdefault(next(iter(marks.values()), name), path)
             if first != path:
@@ -177,7 +177,8 @@ def _in_safe(folder: Path) -> bool:
     return folder.suffix.upper() == ".SAFE"
 
 
-def _absolute(path: str | os.PathLike) -> str:
+def absolute(path: str | os.PathLike) -> str:
+    """Return a source's string with an absolute path; a URL stays."""
     place, options = sources.split(path)
     return os.fspath(path) if is_url(place) else sources.join(Path(place).absolute(), options)
 
@@ -192,7 +193,8 @@ def _opened(item: dict) -> str:
     return str(sources.Source.of_item(pystac.Item.from_dict(item)))
 
 
-def _item(name: str, source: sources.Source, valid: float) -> pystac.Item:
+def describe(name: str, source: sources.Source, valid: float) -> pystac.Item:
+    """Describe a scene as a STAC item; see `catalogue`."""
     import antimeridian
     import pystac
     from rasterio.warp import transform
