@@ -93,6 +93,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
     train.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
     train.set_defaults(command=_bench_train)
+    predict = bench.add_parser("predict", help="mapping whole scenes, beside Keras' predict; some 10 minutes")
+    predict.add_argument("--size", type=int, default=2048, metavar="PIXELS", help="a side (default: %(default)s)")
+    predict.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
+    predict.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
+    predict.set_defaults(command=_bench_predict)
     return parser
 
 
@@ -130,6 +135,12 @@ def _bench_train(arguments: argparse.Namespace) -> int:
         raise InputError(f"--ranks: must be numbers such as 1,2, not {arguments.ranks!r}") from None
     settings = {"ranks": ranks, "count": arguments.count}
     return _measured(*train.run(ranks, arguments.count, parts=arguments.part), settings, arguments.json)
+
+
+def _bench_predict(arguments: argparse.Namespace) -> int:
+    from seaicekit.bench import predict
+
+    return _measured(*predict.run(arguments.size, arguments.part), {"size": arguments.size}, arguments.json)
 
 
 def _measured(rows: list[dict], raw: dict, settings: dict, file: str | None) -> int:

@@ -142,7 +142,7 @@ def test_filtered_inputs_are_prepared_or_refused(small, tmp_path):
         target.write_mask(mask)
     by_model = sik.predict((one, two), small[1].path[0], tmp_path / "a")
     by_hand = sik.predict((one, two), tmp_path / "ready.tif", tmp_path / "b", prepared="filtered")
-    np.testing.assert_array_equal(*(sik.rasters.read_codes(each.map[0]) for each in (by_model, by_hand)))
+    np.testing.assert_array_equal(*(sik.rasters.read_codes(each["map"][0]) for each in (by_model, by_hand)))
     with pytest.raises(sik.InputError, match="scenes are rgb, and the model was trained on filtered"):
         sik.predict((one, two), small[1].path[0], tmp_path / "c", prepared="rgb")
     bare = tmp_path / "bare.png"

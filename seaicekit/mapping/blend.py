@@ -8,6 +8,7 @@ that the network's poolings divide, so that pixels meet the poolings in the same
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,7 @@ def tile_size(card: Card, size: int | None) -> int:
     return size
 
 
+@functools.lru_cache(maxsize=2)
 def compiled(model: keras.Model) -> Network:
     """Return a model as a function that is traced once, whatever the tiles' shape."""
     import tensorflow as tf
