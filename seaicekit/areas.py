@@ -29,15 +29,19 @@ def square_kilometres(path: str | os.PathLike, legend: Sequence[SeaIceClass]) ->
         rows, cols = (
             np.unique(np.linspace(0, side, min(GRID, side) + 1).round().astype(int)).tolist() for side in source.shape
         )
-        for top, bottom in itertools.pairwise(rows):
-            strip = source.read(1, window=rasterio.windows.Window(0, top, source.width, bottom - top))
-            for left, right in itertools.pairwise(cols):
-                counts = np.bincount(strip[:, left:right].ravel(), minlength=256)
-                # An edge that is straight on the map is bent on the Earth, so it gets points on its way.
-                edge = shapely.box(left, top, right, bottom).segmentize(max(right - left, bottom - top) / 4)
-                x, y = source.transform @ np.array(edge.exterior.xy)
-                lon, lat = rasterio.warp.transform(source.crs, "EPSG:4326", x, y)
-                pixel = abs(geod.polygon_area_perimeter(lon, lat)[0]) / ((bottom - top) * (right - left) * 1e6)
-                for code in square:
-                    square[code] += float(counts[code] * pixel)
+        cells = [(*down, *across) for down in itertools.pairwise(rows) for across in itertools.pairwise(cols)]
+        # An edge that is straight on the map is bent on the Earth, so it gets points on its way.
+        edges = [
+            np.array(shapely.box(left, top, right, bottom).segmentize(max(right - left, bottom - top) / 4).exterior.xy)
+            for top, bottom, left, right in cells
+        ]
+        x, y = source.transform @ np.concatenate(edges, axis=1)
+        there = np.array(rasterio.warp.transform(source.crs, "EPSG:4326", x, y))
+        ends = np.cumsum([edge.shape[1] for edge in edges])[:-1]
+        codes = source.read(1)
+        for (top, bottom, left, right), (lon, lat) in zip(cells, np.split(there, ends, axis=1), strict=True):
+            counts = np.bincount(codes[top:bottom, left:right].ravel(), minlength=256)
+            pixel = abs(geod.polygon_area_perimeter(lon, lat)[0]) / ((bottom - top) * (right - left) * 1e6)
+            for code in square:
+                square[code] += float(counts[code] * pixel)
     return square

@@ -54,25 +54,25 @@ def run(size: int = 2048, parts: Sequence[str] | None = None, repeats: int = REP
             card = Card(cell=2 ** (depth - 1))
             model = unet.build(width=width, depth=depth)
             if "keras" in (parts or PARTS):
-                rows += _keras(name, model, card, paths[0], folder, repeats, raw)
+                rows += _keras(name, model, card, paths, folder, repeats, raw)
         if "spark" in (parts or PARTS):
             rows += _spark(model, card, paths, folder, raw)
     return rows, raw
 
 
-def _keras(name: str, model: object, card: Card, path: Path, folder: str, repeats: int, raw: dict) -> list[dict]:
-    """Compare a map with `keras.Model.predict` on its tiles."""
-    tiles = _tiles(path, card)
+def _keras(name: str, model: object, card: Card, paths: list[Path], folder: str, repeats: int, raw: dict) -> list[dict]:
+    """Compare maps with `keras.Model.predict` on their tiles."""
+    tiles = np.concatenate([_tiles(path, card) for path in paths])
     many = max(1, blend.BATCH_PIXELS // tiles[0, ..., 0].size)
     taken = seconds(
         {
-            "map": lambda: mapping.predict((model, card), path, folder),
+            "map": lambda: mapping.predict((model, card), paths, folder),
             "keras": lambda: model.predict(tiles, batch_size=many, verbose=0),
         },
         repeats,
     )
     raw[name], found = taken, medians(taken)
-    pixels = np.prod(_shape(path)) / 1e6
+    pixels = sum(np.prod(_shape(path)) for path in paths) / 1e6
     note = f"{len(tiles)} tiles of {tiles.shape[1]} x {tiles.shape[2]}, {pixels / found['map']:.2f} megapixels a second"
     what = f"{name}: tiles a second, times those of Keras' predict"
     return [row("keras", what, found["keras"] / found["map"], ">= 0.95", note)]

@@ -9,7 +9,8 @@ that the network's poolings divide, so that pixels meet the poolings in the same
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,31 +90,52 @@ def strips(
     tops, lefts = (_starts(length, side) for length, side in zip(shape, (tall, wide), strict=True))
     down, across = _ramp(tall), _ramp(wide)
     weight = (down[:, None] * across)[..., None]
-    reach, sums = shape[1] + 2 * (MARGIN + wide), _covered(tops, down, shape[0])
-    norm = _covered(lefts, across, shape[1])[:, None]
-    total = np.zeros((tall, reach, len(card.legend)), np.float32)  # column 0 is MARGIN left of the scene
-    many = max(1, BATCH_PIXELS // (tall * wide))
-    channels = inputs.channels(card.inputs)
-    for number, top in enumerate(tops):
-        strip = np.zeros((tall, reach, channels), np.uint8)  # black beyond the scene, as no data is
-        first, last = max(0, top), min(shape[0], top + tall)
-        if first < last:
-            inside = read(Window(first, 0, last - first, shape[1]))
-            strip[first - top : last - top, MARGIN : MARGIN + shape[1]] = inside
-        for start in range(0, len(lefts), many):
-            part = [left + MARGIN for left in lefts[start : start + many]]
-            probabilities = network(np.stack([strip[:, left : left + wide] for left in part]))
-            for left, each in zip(part, probabilities, strict=True):
-                total[:, left : left + wide] += weight * each
+    sums, norm = _covered(tops, down, shape[0]), _covered(lefts, across, shape[1])[:, None]
+    total = np.zeros((tall, shape[1] + 2 * (MARGIN + wide), len(card.legend)), np.float32)  # from MARGIN left of it
+    batches = _batches(read, shape, card, (tops, lefts), (tall, wide))
+    for (number, part), probabilities in _ahead(network, batches):
+        for left, each in zip(part, probabilities, strict=True):
+            total[:, left + MARGIN : left + MARGIN + wide] += weight * each
+        if part[-1] != lefts[-1]:
+            continue
         # Further tiles begin to count a margin below their own top.
-        end = tops[number + 1] + MARGIN if number + 1 < len(tops) else shape[0]
-        begin = top + MARGIN
+        top, last = tops[number], number + 1 == len(tops)
+        begin, end = top + MARGIN, shape[0] if last else tops[number + 1] + MARGIN
         done = total[begin - top : end - top, MARGIN : MARGIN + shape[1]]
         yield slice(begin, end), done / (sums[begin:end, None, None] * norm)
-        if number + 1 < len(tops):
+        if not last:
             step = tops[number + 1] - top
             total[: tall - step] = total[step:]
             total[tall - step :] = 0
+
+
+def _batches(
+    read: Image, shape: tuple[int, int], card: Card, starts: tuple[range, range], sides: tuple[int, int]
+) -> Iterator[tuple[tuple[int, Sequence[int]], np.ndarray]]:
+    """Yield (which row of tiles, where they begin in it) and the tiles, black beyond the scene as no data is."""
+    (tops, lefts), (tall, wide) = starts, sides
+    many = max(1, BATCH_PIXELS // (tall * wide))
+    for number, top in enumerate(tops):
+        strip = np.zeros((tall, shape[1] + 2 * (MARGIN + wide), inputs.channels(card.inputs)), np.uint8)
+        first, last = max(0, top), min(shape[0], top + tall)
+        seen = read(Window(first, 0, last - first, shape[1]))
+        strip[first - top : last - top, MARGIN : MARGIN + shape[1]] = seen
+        for start in range(0, len(lefts), many):
+            part = lefts[start : start + many]
+            yield (number, part), np.stack([strip[:, left + MARGIN : left + MARGIN + wide] for left in part])
+
+
+def _ahead(network: Network, batches: Iterator[tuple[object, np.ndarray]]) -> Iterator[tuple[object, np.ndarray]]:
+    """Let the network work on a batch while what it said of the one before is put in its place."""
+    with ThreadPoolExecutor(1) as pool:
+        before = None
+        for place, tiles in batches:
+            now = place, pool.submit(network, tiles)
+            if before:
+                yield before[0], before[1].result()
+            before = now
+        if before:
+            yield before[0], before[1].result()
 
 
 def _padded(length: int, cell: int) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -128,13 +128,21 @@ def _columns(card: Card) -> list[str]:
     return [*made, "ice_concentration", "mean_confidence"]
 
 
-def _serial(model: object, tasks: list[dict], tick: Callable[[float], object]) -> map:
-    loaded = models.load(model) if isinstance(model, str | os.PathLike) else model
-    network = blend.compiled(loaded[0]), loaded[1]
-    return map(functools.partial(_map_scene, network=network, tick=tick), tasks)
+def _serial(model: object, tasks: list[dict], tick: Callable[[float], object]) -> Iterator[dict]:
+    """Map scenes here; a scene is written while the network is at the next."""
+    network, card = models.load(model) if isinstance(model, str | os.PathLike) else model
+    network = blend.compiled(network)
+    with ThreadPoolExecutor(1) as writer:
+        before = None
+        for task in tasks:
+            now = writer.submit(_written, task, _classified(task, network, card, tick), card)
+            if before:
+                yield before.result()
+            before = now
+        yield before.result()
 
 
-def _spark(model: object, tasks: list[dict], master: str | None, tick: Callable[[float], object]) -> object:
+def _spark(model: object, tasks: list[dict], master: str | None, tick: Callable[[float], object]) -> Iterator[dict]:
     """Broadcast the model's file and let workers map scenes; yield the rows in order."""
     with tempfile.TemporaryDirectory() as folder:
         if isinstance(model, tuple):
@@ -148,7 +156,8 @@ def _spark(model: object, tasks: list[dict], master: str | None, tick: Callable[
 
 def map_scene(task: dict, model: bytes) -> dict:
     """Map one scene in a process of Spark's; ``model`` is the content of a ``.keras`` file."""
-    return _map_scene(task, _loaded(hashlib.sha256(model).hexdigest(), model))
+    network, card = _loaded(hashlib.sha256(model).hexdigest(), model)
+    return _written(task, _classified(task, network, card), card)
 
 
 _KEPT: dict[str, tuple] = {}
@@ -166,14 +175,12 @@ def _loaded(digest: str, model: bytes) -> tuple[blend.Network, Card]:
     return _KEPT[digest]
 
 
-def _map_scene(task: dict, network: tuple[blend.Network, Card], tick: Callable[[float], object] | None = None) -> dict:
-    """Map one scene, write its rasters, and return its row of the table, or why it has none."""
+def _written(task: dict, found: tuple[np.ndarray, np.ndarray, float] | str, card: Card) -> dict:
+    """Write a scene's rasters and return its row of the table, or why it has none."""
     row = {"scene": task["scene"], "path": task["path"]}
-    try:
-        codes, percent, sure = _classified(task, *network, tick)
-    except InputError as error:
-        return row | {"error": str(error)}
-    card = network[1]
+    if isinstance(found, str):
+        return row | {"error": found}
+    codes, percent, sure = found
     files = {kind: str(Path(task["out_dir"]) / f"{task['scene']}{end}.tif") for kind, end in ENDS.items()}
     with scenes.reading(task["path"]) as reader:
         crs, transform = reader.crs, reader.transform
@@ -198,21 +205,23 @@ def _map_scene(task: dict, network: tuple[blend.Network, Card], tick: Callable[[
 
 
 def _classified(
-    task: dict, network: blend.Network, card: Card, tick: Callable[[float], object] | None
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return a scene's codes and per cents, (rows, columns) uint8, and the sum of its confidences."""
+    task: dict, network: blend.Network, card: Card, tick: Callable[[float], object] = lambda _: None
+) -> tuple[np.ndarray, np.ndarray, float] | str:
+    """Return a scene's codes and per cents, (rows, columns) uint8, and the sum of its confidences; or why not."""
     order = np.array([entry.code for entry in card.legend], np.uint8)
-    with scenes.reading(task["path"]) as reader:
-        image = _image(task, reader, card)
-        codes, percent, sure = np.empty(reader.shape, np.uint8), np.empty(reader.shape, np.uint8), 0.0
-        for rows, probabilities in blend.strips(network, image, reader.shape, card, task["size"]):
-            window = scenes.Window(rows.start, 0, rows.stop - rows.start, reader.shape[1])
-            nodata, best = reader.read(window)[1], probabilities.max(axis=-1)
-            codes[rows] = np.where(nodata, NODATA, order[probabilities.argmax(axis=-1)])
-            percent[rows] = np.where(nodata, NODATA, (100 * best).round())
-            sure += float(best[~nodata].sum(dtype=np.float64))
-            if tick:
+    try:
+        with scenes.reading(task["path"]) as reader:
+            image = _image(task, reader, card)
+            codes, percent, sure = np.empty(reader.shape, np.uint8), np.empty(reader.shape, np.uint8), 0.0
+            for rows, probabilities in blend.strips(network, image, reader.shape, card, task["size"]):
+                window = scenes.Window(rows.start, 0, rows.stop - rows.start, reader.shape[1])
+                nodata, best = reader.read(window)[1], probabilities.max(axis=-1)
+                codes[rows] = np.where(nodata, NODATA, order[probabilities.argmax(axis=-1)])
+                percent[rows] = np.where(nodata, NODATA, (100 * best).round())
+                sure += float(best[~nodata].sum(dtype=np.float64))
                 tick(window.height / reader.shape[0])
+    except InputError as error:
+        return str(error)
     return codes, percent, sure
 
 
