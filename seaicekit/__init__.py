@@ -10,8 +10,8 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submodules=["catalogues", "checkpoints", "classes", "clouds", "data", "engines", "evaluation", "fitting", "geojson",
                 "inputs", "labels", "launch", "mapping", "maps", "models", "pipeline", "points", "polar", "preview",
-                "ranges", "ranks", "rasters", "report", "scenes", "settings", "sources", "stac", "steps", "synthetic",
-                "thresholds", "tiles", "training", "unet", "widgets"],
+                "ranges", "ranks", "rasters", "report", "scenes", "settings", "sources", "stac", "steps", "study",
+                "synthetic", "thresholds", "tiles", "training", "unet", "widgets"],
     submod_attrs={
         "catalogues": ["catalogue"],
         "evaluation": ["evaluate"],

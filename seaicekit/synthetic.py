@@ -111,13 +111,12 @@ def write(
     import rasterio
 
     pixels, truth = scene(seed, shape, cloud, **settings)
-    name = f"synthetic_{seed:03d}_{'cloudy' if cloud else 'clear'}.tif"
     profile = {
         "driver": "GTiff", "height": shape[0], "width": shape[1], "dtype": "uint8", "compress": "deflate",
         "tiled": True, "blockxsize": 256, "blockysize": 256,
         "crs": pixels.rio.crs, "transform": pixels.rio.transform(),
     }  # fmt: skip
-    paths = Path(folder) / "scenes" / name, Path(folder) / "truth" / name
+    paths = places(folder, seed, cloud)
     with replacing(paths[0]) as place, rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
         with rasterio.open(place, "w", count=3, photometric="RGB", **profile) as target:
             target.write(pixels.values)
@@ -125,6 +124,12 @@ def write(
     with replacing(paths[1]) as place, rasterio.open(place, "w", count=1, nodata=NODATA, **profile) as target:
         target.write(truth.values, 1)
     return paths
+
+
+def places(folder: str | os.PathLike, seed: int, cloud: float = 0.0) -> tuple[Path, Path]:
+    """Return where `write` puts a scene and its truth."""
+    name = f"synthetic_{seed:03d}_{'cloudy' if cloud else 'clear'}.tif"
+    return Path(folder) / "scenes" / name, Path(folder) / "truth" / name
 
 
 def write_set(folder: str | os.PathLike, count: int = 4, size: int = 1024, seed: int = 0) -> Path:
