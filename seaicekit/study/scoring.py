@@ -74,7 +74,7 @@ def score(
     if len(runs) < LEAST_RUNS:
         spread = together["value"].agg(runs="count", mean="mean", least="min", most="max").assign(sd=np.nan)
     else:
-        spread = evaluation.over_seeds(runs).set_index(KEYS)
+        spread = evaluation.over_seeds(runs).set_index(KEYS).drop(columns="table")
     return spread.join(kept).reset_index()
 
 
