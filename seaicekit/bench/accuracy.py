@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from seaicekit.study import Benchmark
     from seaicekit.study.benchmark import Group
 
-NETWORK = {"epochs": 20, "batch": 2, "learning_rate": 0.003, "width": 8, "depth": 4}  # batch per rank
+NETWORK = {"epochs": 16, "batch": 2, "learning_rate": 0.003, "width": 8, "depth": 4}  # batch per rank
 AUTO, MAN = (variant.name for variant in study.variants("rgb"))
 PAIRS = ((AUTO, CALIBRATED), (AUTO, FILTERED), (MAN, AUTO), (FILTERED, CALIBRATED))
 WITHIN = 0.01  # of what is learned from the truth
