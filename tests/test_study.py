@@ -132,6 +132,18 @@ def test_differences_name_their_rules(done):
         study.differences(material, maps, [("a guess", CALIBRATED)])
 
 
+def test_errors_are_parted_by_the_labels(done):
+    material, maps = done
+    rule = "U-Net-Auto on rgb"
+    found = study.inherited(material, maps, [rule]).loc[rule]
+    assert (found["mended"] + found["repeated"] <= found["label wrong"]).all()
+    np.testing.assert_allclose(found["map wrong"], found["label wrong"] - found["mended"] + found["added"])
+    scores = study.score(material, maps, draws=20)
+    right = scores[(scores["rule"] == rule) & (scores["score"] == "accuracy")].set_index("stratum")["mean"]
+    for stratum in found.index:
+        assert found["map wrong"][stratum] == pytest.approx(1 - right[stratum])
+
+
 def test_tables_of_the_paper(done):
     material, maps = done
     truth, labels = (study.score(material, maps, reference=name, draws=50) for name in ("truth", "labels"))

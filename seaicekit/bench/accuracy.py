@@ -101,6 +101,7 @@ def run(
             "scores against the labels": records(labels[labels["scene"] == ""]),
             "differences": records(apart),
             "similarity": records(alike.reset_index()),
+            "errors": records(study.inherited(material, maps, [AUTO, MAN], group).reset_index()),
             **{name: records(table(truth, labels).reset_index()) for name, table in tables.items()},
             "seconds": round(time.perf_counter() - start),
         }
