@@ -11,7 +11,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submodules=["areas", "catalogues", "checkpoints", "classes", "clouds", "data", "engines", "evaluation", "fitting",
                 "geojson", "inputs", "labels", "launch", "mapping", "maps", "models", "pipeline", "points", "polar",
                 "preview", "ranges", "ranks", "rasters", "report", "scenes", "settings", "sources", "splits", "stac",
-                "steps", "synthetic", "thresholds", "tiles", "training", "unet", "widgets"],
+                "steps", "study", "synthetic", "thresholds", "tiles", "training", "unet", "widgets"],
     submod_attrs={
         "catalogues": ["catalogue"],
         "evaluation": ["evaluate"],

@@ -82,6 +82,16 @@ def _parser() -> argparse.ArgumentParser:
     label.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
     label.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
     label.set_defaults(command=_bench_label)
+    accuracy = bench.add_parser("accuracy", help="maps of held-out scenes beside their baselines; half an hour in full")
+    accuracy.add_argument("--setting", nargs="+", default=["demo", "hard"], metavar="NAME", help="demo, hard")
+    accuracy.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="one training each")
+    accuracy.add_argument("--inputs", nargs="+", default=["rgb", "filtered"], metavar="NAME", help="what networks see")
+    accuracy.add_argument("--epochs", type=int, metavar="N", help="of each training")
+    accuracy.add_argument("--on", default="heldout", choices=["heldout", "development"], help="which scenes to score")
+    accuracy.add_argument("--dir", default="runs/accuracy", metavar="DIR", help="a stopped run goes on there "
+                          "(default: %(default)s)")  # fmt: skip
+    accuracy.add_argument("--json", metavar="FILE", help="write rows and tables there, too")
+    accuracy.set_defaults(command=_bench_accuracy)
     tuner = bench.add_parser("tuner", help="how quickly the tuner follows, and how good its fits are; some minutes")
     tuner.add_argument("--size", type=int, default=2048, metavar="PIXELS", help="a scene's side (default: %(default)s)")
     tuner.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
@@ -141,6 +151,15 @@ def _bench_predict(arguments: argparse.Namespace) -> int:
     from seaicekit.bench import predict
 
     return _measured(*predict.run(arguments.size, arguments.part), {"size": arguments.size}, arguments.json)
+
+
+def _bench_accuracy(arguments: argparse.Namespace) -> int:
+    from seaicekit.bench import accuracy
+
+    given = {} if arguments.epochs is None else {"epochs": arguments.epochs}
+    asked = arguments.setting, arguments.seeds, arguments.dir, arguments.inputs, arguments.on
+    settings = {"settings": arguments.setting, "seeds": arguments.seeds, "scored on": arguments.on}
+    return _measured(*accuracy.run(*asked, **given), settings, arguments.json)
 
 
 def _measured(rows: list[dict], raw: dict, settings: dict, file: str | None) -> int:

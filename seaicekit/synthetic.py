@@ -37,8 +37,9 @@ CLOUD_COLOUR = (222.0, 226.0, 231.0)
 
 
 def scene(
-    seed: int, shape: tuple[int, int] = (1024, 1024), cloud: float | bool = 0.0, opaque: float = 0.0, light: float = 1.0
-) -> tuple[xr.DataArray, xr.DataArray]:
+    seed: int, shape: tuple[int, int] = (1024, 1024), cloud: float | bool = 0.0, opaque: float = 0.0,
+    light: float = 1.0, overlap: float = 1.0, thickness: float = 1.0,
+) -> tuple[xr.DataArray, xr.DataArray]:  # fmt: skip
     """Make a scene and its truth.
 
     Parameters
@@ -53,6 +54,11 @@ def scene(
         Share of the scene under cloud that nothing is seen through.
     light : float
         Illumination; 1 is what the cuts 30 and 204 fit, less is a lower sun.
+    overlap : float, from 0
+        How far the classes' brightness spreads, and so overlaps: a factor on each class's texture and on how
+        far young ice darkens with thinness.
+    thickness : float, 0 to 2
+        A factor on the thin cloud's opacity, which is 0.35 to 0.5 where it is thickest; its shadow follows.
 
     Returns
     -------
@@ -73,10 +79,14 @@ def scene(
         raise InputError(f"cloud: must be a share from 0 to 1, not {cloud}")
     if min(shape) < 16:
         raise InputError(f"shape: must be at least 16 x 16 pixels, not {shape[0]} x {shape[1]}")
+    if not overlap >= 0:
+        raise InputError(f"overlap: must be a factor from 0 on, not {overlap}")
+    if not 0 <= thickness <= 2:
+        raise InputError(f"thickness: must be a factor from 0 to 2, not {thickness}")
     ice, sun, sky, swath, deck = (np.random.default_rng([seed, part]) for part in range(5))
-    truth, thickness = _ice(ice, shape)
-    radiance = _illuminate(sun, _reflectance(sun, truth, thickness))
-    radiance, cloudy = _cloud(sky, radiance, cover)
+    truth, age = _ice(ice, shape)
+    radiance = _illuminate(sun, _reflectance(sun, truth, age, overlap))
+    radiance, cloudy = _cloud(sky, radiance, cover, thickness)
     radiance, hidden = _overcast(deck, radiance, opaque)
     bands = _sense(sun, light * radiance)
     outside = _swath_edge(swath, shape)
@@ -85,8 +95,12 @@ def scene(
     return _located(seed, bands, truth, outside, {"cloudy": cloudy & ~outside, "opaque": hidden & ~outside})
 
 
-def write(folder: str | os.PathLike, seed: int, shape: tuple[int, int], cloud: float = 0.0) -> tuple[Path, Path]:
+def write(
+    folder: str | os.PathLike, seed: int, shape: tuple[int, int], cloud: float = 0.0, **settings: float
+) -> tuple[Path, Path]:
     """Write a scene and its truth as ``scenes/NAME.tif`` and ``truth/NAME.tif`` below ``folder``.
+
+    The settings are further ones of `scene`, such as ``overlap``.
 
     The scene's mask is inside its file (so black water stays water); both are in EPSG:3976.
 
@@ -96,14 +110,13 @@ def write(folder: str | os.PathLike, seed: int, shape: tuple[int, int], cloud: f
     """
     import rasterio
 
-    pixels, truth = scene(seed, shape, cloud)
-    name = f"synthetic_{seed:03d}_{'cloudy' if cloud else 'clear'}.tif"
+    pixels, truth = scene(seed, shape, cloud, **settings)
     profile = {
         "driver": "GTiff", "height": shape[0], "width": shape[1], "dtype": "uint8", "compress": "deflate",
         "tiled": True, "blockxsize": 256, "blockysize": 256,
         "crs": pixels.rio.crs, "transform": pixels.rio.transform(),
     }  # fmt: skip
-    paths = Path(folder) / "scenes" / name, Path(folder) / "truth" / name
+    paths = places(folder, seed, cloud)
     with replacing(paths[0]) as place, rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
         with rasterio.open(place, "w", count=3, photometric="RGB", **profile) as target:
             target.write(pixels.values)
@@ -111,6 +124,12 @@ def write(folder: str | os.PathLike, seed: int, shape: tuple[int, int], cloud: f
     with replacing(paths[1]) as place, rasterio.open(place, "w", count=1, nodata=NODATA, **profile) as target:
         target.write(truth.values, 1)
     return paths
+
+
+def places(folder: str | os.PathLike, seed: int, cloud: float = 0.0) -> tuple[Path, Path]:
+    """Return where `write` puts a scene and its truth."""
+    name = f"synthetic_{seed:03d}_{'cloudy' if cloud else 'clear'}.tif"
+    return Path(folder) / "scenes" / name, Path(folder) / "truth" / name
 
 
 def write_set(folder: str | os.PathLike, count: int = 4, size: int = 1024, seed: int = 0) -> Path:
@@ -187,13 +206,13 @@ def _lead(rng: np.random.Generator, truth: np.ndarray) -> None:
         cv2.line(truth, before.tolist(), after.tolist(), kind, int(width))
 
 
-def _reflectance(rng: np.random.Generator, truth: np.ndarray, thickness: np.ndarray) -> np.ndarray:
+def _reflectance(rng: np.random.Generator, truth: np.ndarray, age: np.ndarray, overlap: float) -> np.ndarray:
     """Return (rows, columns, 3) float32: each class's colour, young ice by thickness, and texture."""
     colours = np.array([COLOUR[code] for code in sorted(COLOUR)], np.float32)[truth]
     texture = np.array([TEXTURE[code] for code in sorted(TEXTURE)], np.float32)[truth]
     relief = 0.7 * _smooth(rng, truth.shape, 5) + 0.7 * rng.standard_normal(truth.shape, np.float32)
-    brightness = texture * relief + np.where(truth == THIN_ICE, THIN_ICE_RANGE * thickness, 0)
-    return colours + brightness[..., None].astype(np.float32)
+    brightness = texture * relief + np.where(truth == THIN_ICE, THIN_ICE_RANGE * age, 0)
+    return colours + (overlap * brightness)[..., None].astype(np.float32)
 
 
 def _illuminate(rng: np.random.Generator, radiance: np.ndarray) -> np.ndarray:
@@ -203,7 +222,9 @@ def _illuminate(rng: np.random.Generator, radiance: np.ndarray) -> np.ndarray:
     return radiance * (1 + 0.04 * (np.cos(direction) * x + np.sin(direction) * y))[..., None]
 
 
-def _cloud(rng: np.random.Generator, radiance: np.ndarray, cover: float) -> tuple[np.ndarray, np.ndarray]:
+def _cloud(
+    rng: np.random.Generator, radiance: np.ndarray, cover: float, thickness: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Lay thin cloud over a share of the scene and its shadow beside it; return also where either is."""
     shape = radiance.shape[:2]
     field, offset = _smooth(rng, shape, 110), rng.integers(25, 60, 2) * rng.choice([-1, 1], 2)
@@ -211,7 +232,7 @@ def _cloud(rng: np.random.Generator, radiance: np.ndarray, cover: float) -> tupl
     if not cover:
         return radiance, np.zeros(shape, bool)
     base = np.quantile(field, 1 - cover)
-    opacity = depth * np.clip((field - base) / 1.2, 0, 1)
+    opacity = thickness * depth * np.clip((field - base) / 1.2, 0, 1)
     shift = np.float32([[1, 0, offset[0]], [0, 1, offset[1]]])
     shadow = cv2.warpAffine(opacity, shift, shape[::-1], borderMode=cv2.BORDER_REFLECT)
     lit = radiance * (1 - 0.6 * shadow)[..., None]

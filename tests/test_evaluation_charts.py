@@ -108,3 +108,12 @@ def test_reliability_is_drawn_at_its_bins(tmp_path):
 def test_tables_can_be_saved_and_read_again(tables, tmp_path):
     tables[0].to_parquet(tmp_path / "scores.parquet", index=False)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "scores.parquet"), tables[0])
+
+
+def test_matrices_stand_in_the_papers_grid():
+    counts = {(row, col): np.diag([1, 2, 3]) + (col == "b") for row in ("cloud >= 10 %", "clear") for col in "ab"}
+    figure = maps.confusion_matrices(counts)
+    assert [axis.get_title() for axis in figure.axes] == ["a", "b", "", ""]
+    assert [axis.get_ylabel() for axis in figure.axes] == ["cloud ≥ 10 %", "", "clear", ""]
+    shown = [[text.get_text() for text in axis.texts] for axis in figure.axes]
+    assert "100.0 %" in shown[0] and "100.0 %" not in shown[1] and "50.0 %" in shown[1]

@@ -1,7 +1,7 @@
 """Pictures and maps of scenes, labels and predictions."""
 
 from seaicekit.maps.calibration import fit_curve, histogram
-from seaicekit.maps.charts import confusion_matrix, reliability_diagram, score_bars
+from seaicekit.maps.charts import confusion_matrices, confusion_matrix, reliability_diagram, score_bars
 from seaicekit.maps.figures import (
     coloured,
     curves,
@@ -20,7 +20,7 @@ from seaicekit.maps.paper import save_png
 from seaicekit.maps.view import interactive
 
 __all__ = [
-    "coloured", "confusion_matrix", "curves", "fit_curve", "footprints", "gallery", "histogram",
-    "interactive", "labelled", "live_curves", "mapped", "panels", "reliability_diagram", "rgb", "save", "save_html",
-    "save_png", "score_bars", "strata",
+    "coloured", "confusion_matrices", "confusion_matrix", "curves", "fit_curve", "footprints", "gallery",
+    "histogram", "interactive", "labelled", "live_curves", "mapped", "panels", "reliability_diagram", "rgb", "save",
+    "save_html", "save_png", "score_bars", "strata",
 ]  # fmt: skip

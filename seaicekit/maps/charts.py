@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from seaicekit.evaluation import normalised
 from seaicekit.files import InputError
 
 if TYPE_CHECKING:
+    import matplotlib.axes
     import matplotlib.figure
     import pandas as pd
 
@@ -78,18 +79,57 @@ def confusion_matrix(
     """
     from matplotlib.figure import Figure
 
+    size = 1.5 + 0.95 * len(legend)
+    figure = Figure(figsize=(size + 0.3, size), layout="constrained")
+    axis = figure.subplots()
+    _draw_matrix(axis, counts, legend)
+    axis.set(xlabel=labels[0], ylabel=labels[1], title=title)
+    return figure
+
+
+def confusion_matrices(
+    counts: Mapping[tuple[str, str], np.ndarray],
+    legend: Sequence[SeaIceClass] = LEGEND,
+    labels: tuple[str, str] = ("map", "reference"),
+) -> matplotlib.figure.Figure:
+    """Draw several confusion matrices as a grid, as the paper's figure 13.
+
+    Parameters
+    ----------
+    counts : dict
+        (Row's name, column's name) → (classes, classes) counts, as from `seaicekit.study.confusions`.
+    legend : sequence of SeaIceClass
+    labels : (str, str)
+        What columns and rows of each matrix are.
+    """
+    from matplotlib.figure import Figure
+
+    rows, cols = (list(dict.fromkeys(names)) for names in zip(*counts, strict=True))
+    size = 0.5 + 0.95 * len(legend)
+    figure = Figure(figsize=(1.1 + size * len(cols), 0.9 + size * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), len(cols), squeeze=False, sharex=True, sharey=True)
+    for (row, col), matrix in counts.items():
+        axis = axes[rows.index(row), cols.index(col)]
+        _draw_matrix(axis, matrix, legend)
+        if row == rows[0]:
+            axis.set_title(col, fontsize=11)
+        if col == cols[0]:
+            axis.set_ylabel(row.replace(">=", "≥"), fontsize=11, labelpad=8)
+    figure.supxlabel(labels[0], fontsize=10)
+    figure.supylabel(labels[1], fontsize=10)
+    return figure
+
+
+def _draw_matrix(axis: matplotlib.axes.Axes, counts: Sequence | np.ndarray, legend: Sequence[SeaIceClass]) -> None:
+    """Draw one confusion matrix: shares of each reference class, and pixel counts."""
     matrix = np.asarray(counts)
     if matrix.shape != (len(legend),) * 2:
         raise InputError(f"confusion: {matrix.shape} counts for {len(legend)} classes; give the legend they are of")
     shares = normalised(matrix)
-    size = 1.5 + 0.95 * len(legend)
-    figure = Figure(figsize=(size + 0.3, size), layout="constrained")
-    axis = figure.subplots()
     axis.imshow(np.ma.masked_invalid(shares), vmin=0, vmax=1, cmap="Blues")
     axis.set_facecolor("0.93")
     names = [f"{entry.name}".replace(" ", "\n") for entry in legend]
     axis.set(xticks=range(len(names)), yticks=range(len(names)), xticklabels=names, yticklabels=names)
-    axis.set(xlabel=labels[0], ylabel=labels[1], title=title)
     axis.tick_params(length=0)
     axis.set_xticks(np.arange(1, len(names)) - 0.5, minor=True)
     axis.set_yticks(np.arange(1, len(names)) - 0.5, minor=True)
@@ -102,7 +142,6 @@ def confusion_matrix(
         axis.text(col, row, text, ha="center", va="bottom", color=ink, fontsize=9.5)
         if matrix[row, col]:
             axis.text(col, row + 0.06, _counted(int(matrix[row, col])), ha="center", va="top", color=ink, fontsize=7.5)
-    return figure
 
 
 def _counted(number: int) -> str:
