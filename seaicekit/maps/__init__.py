@@ -17,10 +17,11 @@ from seaicekit.maps.figures import (
 )
 from seaicekit.maps.page import save_html
 from seaicekit.maps.paper import save_png
+from seaicekit.maps.series import time_series
 from seaicekit.maps.view import interactive
 
 __all__ = [
     "coloured", "confusion_matrices", "confusion_matrix", "curves", "fit_curve", "footprints", "gallery",
     "histogram", "interactive", "labelled", "live_curves", "mapped", "panels", "reliability_diagram", "rgb", "save",
-    "save_html", "save_png", "score_bars", "strata",
+    "save_html", "save_png", "score_bars", "strata", "time_series",
 ]  # fmt: skip
