@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from seaicekit import engines, mapping, models, scenes, synthetic, unet
+from seaicekit import engines, launch, mapping, models, scenes, synthetic, tiles, unet
+from seaicekit.autolabel import autolabel
 from seaicekit.bench import medians, row, seconds
 from seaicekit.files import InputError
 from seaicekit.mapping import blend
@@ -21,7 +22,8 @@ from seaicekit.models import Card
 
 REPEATS = 5
 NETS = {"the paper's network": (16, 6), "a small network": (8, 4)}  # width, depth
-PARTS = ("keras", "spark")
+PARTS = ("keras", "spark", "agreement")
+EPOCHS = 12
 
 
 def run(size: int = 2048, parts: Sequence[str] | None = None, repeats: int = REPEATS) -> tuple[list[dict], dict]:
@@ -32,7 +34,8 @@ def run(size: int = 2048, parts: Sequence[str] | None = None, repeats: int = REP
     size : int
         Pixels a side of the scene.
     parts : sequence of str, optional
-        Of "keras" and "spark"; all by default.
+        Of "keras", "spark", and "agreement" of maps by tiles of other sizes and from other origins; all by
+        default.
     repeats : int
         In turn; what is told is of medians.
 
@@ -57,23 +60,26 @@ def run(size: int = 2048, parts: Sequence[str] | None = None, repeats: int = REP
                 rows += _keras(name, model, card, paths, folder, repeats, raw)
         if "spark" in (parts or PARTS):
             rows += _spark(model, card, paths, folder, raw)
+        if "agreement" in (parts or PARTS):
+            for depth in (4, 6):
+                rows += _agreement(depth, size, Path(folder) / "agreement", raw)
     return rows, raw
 
 
 def _keras(name: str, model: object, card: Card, paths: list[Path], folder: str, repeats: int, raw: dict) -> list[dict]:
     """Compare maps with `keras.Model.predict` on their tiles."""
-    tiles = np.concatenate([_tiles(path, card) for path in paths])
-    many = max(1, blend.BATCH_PIXELS // tiles[0, ..., 0].size)
+    cut = np.concatenate([_tiles(path, card) for path in paths])
+    many = max(1, blend.BATCH_PIXELS // cut[0, ..., 0].size)
     taken = seconds(
         {
             "map": lambda: mapping.predict((model, card), paths, folder),
-            "keras": lambda: model.predict(tiles, batch_size=many, verbose=0),
+            "keras": lambda: model.predict(cut, batch_size=many, verbose=0),
         },
         repeats,
     )
     raw[name], found = taken, medians(taken)
     pixels = sum(np.prod(_shape(path)) for path in paths) / 1e6
-    note = f"{len(tiles)} tiles of {tiles.shape[1]} x {tiles.shape[2]}, {pixels / found['map']:.2f} megapixels a second"
+    note = f"{len(cut)} tiles of {cut.shape[1]} x {cut.shape[2]}, {pixels / found['map']:.2f} megapixels a second"
     what = f"{name}: tiles a second, times those of Keras' predict"
     return [row("keras", what, found["keras"] / found["map"], ">= 0.95", note)]
 
@@ -87,9 +93,9 @@ def _tiles(path: Path, card: Card) -> np.ndarray:
     """Return the tiles that a map is made of, (tiles, rows, columns, 3) uint8."""
     seen: list[np.ndarray] = []
 
-    def network(tiles: np.ndarray) -> np.ndarray:
-        seen.extend(tiles)
-        return np.ones((*tiles.shape[:3], len(card.legend)), np.float32)
+    def network(part: np.ndarray) -> np.ndarray:
+        seen.extend(part)
+        return np.ones((*part.shape[:3], len(card.legend)), np.float32)
 
     with scenes.reading(path) as reader:
         image = np.ascontiguousarray(reader.read()[0].transpose(1, 2, 0))
@@ -113,3 +119,35 @@ def _spark(model: object, card: Card, paths: list[Path], folder: str, raw: dict)
     raw["spark"], found = taken, medians(taken)
     note = f"{len(paths)} scenes; this process has both cores, too"
     return [row("spark", "local[2]: times serial's speed", found["serial"] / found["spark"], "", note)]
+
+
+def _agreement(depth: int, size: int, folder: Path, raw: dict) -> list[dict]:
+    """Train a network until it is right about most, and compare its maps pixel by pixel."""
+    if not folder.is_dir():
+        synthetic.write_set(folder, 4, 512)
+        labelled = autolabel(sorted((folder / "scenes").iterdir()), folder / "labels", engine="serial", progress=False)
+        tiles.index(labelled, folder / "tiles.parquet")
+    launch.train(
+        folder / "tiles.parquet", folder / str(depth), 1, "inprocess", progress=False, depth=depth, width=8, batch=2,
+        epochs=EPOCHS * (1 + 2 * (depth > 4)), learning_rate=0.002,
+    )  # fmt: skip
+    model, card = models.load(folder / str(depth) / "model.keras")
+    scene, truth = synthetic.scene(99, (size, size), 0.3)
+    bands, valid = scene.values, ~scene.coords["nodata"].values
+
+    def classes(move: int, side: int) -> np.ndarray:
+        moved = bands[:, move:, move:], ~valid[move:, move:]
+        return mapping.classify(model, card, *moved, side).argmax(axis=-1)
+
+    whole = classes(0, 256)
+    found = {"tiles of 512": [(classes(0, 512) != whole)[valid].mean()]}
+    for name, moves in {"offsets by the cell": (1, 3, 7), "other offsets": (1 / card.cell, 3 / card.cell, 0.5)}.items():
+        shifts = [round(card.cell * each) for each in moves]
+        found[name] = [(classes(move, 256) != whole[move:, move:])[valid[move:, move:]].mean() for move in shifts]
+    raw[f"agreement, {depth} levels"] = {name: [float(each) for each in shares] for name, shares in found.items()}
+    right = f"a network that is right about {100 * (whole == truth.values)[valid].mean():.0f} %"
+    return [
+        row("agreement", f"{depth} levels, {name}: share of pixels that differ, at most", max(shares),
+            "" if name == "other offsets" else "<= 0.001", f"from tiles of 256 at the origin; {right}")
+        for name, shares in found.items()
+    ]  # fmt: skip

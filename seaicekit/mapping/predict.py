@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -166,13 +167,22 @@ _KEPT: dict[str, tuple] = {}
 def _loaded(digest: str, model: bytes) -> tuple[blend.Network, Card]:
     """Load a model, once a process."""
     if digest not in _KEPT:
+        _one_thread()  # the processes are the parallelism
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.keras"
             path.write_bytes(model)
             network, card = models.load(path)
-        _KEPT.clear()
+        _KEPT.clear()  # one at a time, for they are large
         _KEPT[digest] = blend.compiled(network), card
     return _KEPT[digest]
+
+
+def _one_thread() -> None:
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):  # it runs already
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def _written(task: dict, found: tuple[np.ndarray, np.ndarray, float] | str, card: Card) -> dict:
