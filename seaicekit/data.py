@@ -157,12 +157,12 @@ class Tiles:
             whole = raster is None or self._variant == "filtered"
             metres = labels.metres(reader.crs, reader.transform)
             scl = reader.scl() if whole and rule.opaque == "scl" else None
-            shape = reader.shape
+            shape, grid = reader.shape, (reader.crs, reader.transform)
         if raster is None:
             plain = labels.Rule.of(rule, cloud_filter=False)
             targets = labels.label_array(bands, nodata, plain, None, metres, scl, ends)[0]
         else:
-            targets = rasters.read_codes(raster, shape)
+            targets = rasters.read_codes(raster, shape, grid)
         targets = self._codes[targets]
         if (targets == UNKNOWN).any():
             raise InputError(

@@ -91,20 +91,25 @@ def opened(path: str | os.PathLike) -> Iterator[rasterio.DatasetReader]:
             raise InputError(f"{path}: cannot be read ({error}); make it again") from error
 
 
-def read_codes(path: str | os.PathLike, shape: tuple[int, int] | None = None) -> np.ndarray:
+def read_codes(
+    path: str | os.PathLike, shape: tuple[int, int] | None = None, grid: tuple[object, rasterio.Affine] | None = None
+) -> np.ndarray:
     """Read a one-band raster of class codes, (rows, columns) uint8.
 
     Raises
     ------
     InputError
-        Missing, not one band of uint8, or not of ``shape``.
+        Missing, not one band of uint8, not of ``shape``, or not on ``grid``, a CRS and a transform, where both have
+        a CRS.
     """
     with opened(path) as source:
         if source.count != 1 or source.dtypes[0] != "uint8":
             raise InputError(f"{path}: not a raster of class codes (one band of 8 bits)")
-        codes = source.read(1)
+        codes, crs, transform = source.read(1), source.crs, source.transform
     if shape and codes.shape != tuple(shape):
         raise InputError(f"{path}: {codes.shape} pixels where the scene has {tuple(shape)}; make it again")
+    if grid and crs and grid[0] and (crs != grid[0] or not transform.almost_equals(grid[1], abs(transform.a) / 100)):
+        raise InputError(f"{path}: lies on another grid than its scene (CRS or place differ); make it on the scene's")
     return codes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,8 @@ PICTURES = {
 def save_metrics(run_dir: str | os.PathLike, maps: pd.DataFrame, tiles: pd.DataFrame, found: dict) -> None:
     """Write ``metrics.json``: all scores of a run, and under ``figures`` those that people are told first.
 
+    The model's card gets the scores, too, so that the file alone says how good it is.
+
     Parameters
     ----------
     run_dir : path
@@ -83,6 +86,9 @@ def save_metrics(run_dir: str | os.PathLike, maps: pd.DataFrame, tiles: pd.DataF
     }  # fmt: skip
     told = {name: json.loads(table.to_json(orient="records", date_format="iso")) for name, table in tables.items()}
     kept = ("against", "confusion", "agreement", "reliability", "ssim")
+    model = folder / "model" / "model.keras"
+    scores = {"against": found["against"]} | {name: figures[name] for name in figures if "accuracy" in name}
+    models.write_card(model, replace(models.read_card(model), scores=scores | {"agreement": figures["agreement"]}))
     write_json(folder / "metrics.json", {"figures": figures} | {name: found[name] for name in kept} | told)
 
 

@@ -87,7 +87,7 @@ def _rows(scene: tuple, reader: scenes.SceneReader, size: int) -> list[dict]:
     # The raster says what made it; labels by hand do not, and then the paper's rule says what is cloudy.
     made = provenance(scene.labels) or {"rule": labels.Rule().to_dict(), "ends": None}
     rule = labels.Rule.from_dict(made["rule"])
-    codes, rows = rasters.read_codes(scene.labels, reader.shape), []
+    codes, rows = rasters.read_codes(scene.labels, reader.shape, (reader.crs, reader.transform)), []
     for window in scenes.blocks(reader.shape, size):
         part = codes[window.slices]
         valid = part != NODATA

@@ -72,6 +72,7 @@ def test_demo_scores_are_those_of_its_rasters(demo):
 
 def test_demo_ranks_end_with_equal_weights(demo):
     training = json.loads((demo[0] / "model" / "training.json").read_text())
+    assert sik.models.read_card(demo[0] / "model" / "model.keras").scores["accuracy"] == demo[1]["figures"]["accuracy"]
     assert len(training["weights_sha256"]) == 2 and len(set(training["weights_sha256"])) == 1
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 
 import seaicekit as sik
 from seaicekit import rasters, tiles
@@ -71,6 +72,13 @@ def test_wrong_input(small, tmp_path):
         tiles.index(crossed, tmp_path / "t.parquet")
     with pytest.raises(sik.InputError, match="cannot be read"):
         tiles.index(labelled.assign(labels=str(tmp_path / "none.tif")), tmp_path / "t.parquet")
+    with rasterio.open(labelled.labels[0]) as source:
+        moved, codes = source.profile | {"driver": "GTiff"}, source.read(1)
+    moved["transform"] = moved["transform"] @ rasterio.Affine.translation(1, 0)
+    with rasterio.open(tmp_path / "moved.tif", "w", **moved) as target:
+        target.write(codes, 1)
+    with pytest.raises(sik.InputError, match="another grid"):
+        tiles.index(labelled.assign(labels=str(tmp_path / "moved.tif")), tmp_path / "t.parquet")
     assert not (tmp_path / "t.parquet").exists()
 
 
