@@ -97,7 +97,7 @@ def test_two_resumed_ranks_end_where_two_uninterrupted_ones_do(small, tmp_path):
 @pytest.mark.parametrize(
     ("launcher", "number"),
     [
-        ("ipyparallel", signal.SIGKILL),
+        pytest.param("ipyparallel", signal.SIGKILL, marks=pytest.mark.exhaustive),
         pytest.param("horovodrun", signal.SIGINT, marks=pytest.mark.exhaustive),
         pytest.param("ipyparallel", signal.SIGINT, marks=pytest.mark.exhaustive),
         pytest.param("horovodrun", signal.SIGKILL, marks=pytest.mark.exhaustive),
