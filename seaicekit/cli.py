@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"seaicekit: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("seaicekit: interrupted; what finished is kept, the same command starts anew", file=sys.stderr)
+        print("seaicekit: interrupted; what finished is kept, the same command goes on from there", file=sys.stderr)
         return 130
     except RuntimeError as error:
         from seaicekit.pipeline import StageError
@@ -46,7 +47,8 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="the whole chain on a folder of images",
         epilog="The parameters are those of the notebooks' parameters cells, listed in the README; "
-        "for example: -p water_max 80 -p epochs 30. A run that is already in DIR is replaced.",
+        "for example: -p water_max 80 -p epochs 30. Stages in DIR that nothing has changed for are left as "
+        "they are, so the same command goes on where a run was stopped.",
     )
     run.add_argument("params", nargs="?", metavar="PARAMS.yaml", help="parameters: a YAML file of name: value, or "
                      "one that comes with seaicekit: demo, paper")  # fmt: skip
@@ -61,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("NAME", "VALUE"),
         help="set one parameter",
     )
+    run.add_argument("--dry-run", action="store_true", help="say what would be run and what is there already, and why")
+    run.add_argument("--from", dest="start", metavar="STAGE", help="run this stage and all after it anew; 03 will do")
+    run.add_argument("--only", metavar="STAGE", help="run this stage and no other")
+    run.add_argument("--force", action="store_true", help="run all stages anew")
     run.add_argument("--strict", action="store_true", help="exit with 1 if a scene was set aside")
     run.set_defaults(command=_run)
     tune = commands.add_parser(
@@ -190,14 +196,12 @@ def _run(arguments: argparse.Namespace) -> int:
     scenes = given.get("scenes")
     for other in ("search", "synthetic_count"):
         if not scenes and given.get(other):
-            return _chain(out or Path("runs") / other.split("_")[0], given, arguments.strict)
+            return _chain(out or Path("runs") / other.split("_")[0], given, arguments)
     if not scenes:
         raise InputError("scenes: missing parameter; give --scenes FOLDER, or scenes: FOLDER in the YAML file")
     if not isinstance(scenes, str):
         raise InputError(f"scenes: must be the path of a folder, not {scenes!r}")
-    return _chain(
-        out or Path("runs") / (Path(sources.split(scenes)[0].split("*")[0]).name or "mine"), given, arguments.strict
-    )
+    return _chain(out or Path("runs") / (Path(sources.split(scenes)[0].split("*")[0]).name or "mine"), given, arguments)
 
 
 def _read_yaml(path: str) -> dict:
@@ -220,14 +224,50 @@ def _read_yaml(path: str) -> dict:
     return values
 
 
-def _chain(out: str | Path, given: dict, strict: bool = False) -> int:
+def _chain(out: str | Path, given: dict, arguments: argparse.Namespace | None = None) -> int:
     from seaicekit import pipeline, report
 
-    manifest = pipeline.run(out, given)
+    again, only = _stages(arguments, pipeline.STAGES) if arguments else ((), pipeline.STAGES)
+    if arguments and arguments.dry_run:
+        return _dry_run(Path(out).absolute(), given, again)
+    manifest = pipeline.run(out, given, again=again, only=only)
     print("\n" + report.summary(manifest["figures"]))
     for row in manifest["quarantined"]:
         print(f"  set aside: {row['path']}: {row['reason']}")
     page = (Path(out).absolute() / "report.html").as_uri()
     print(f"Report: {Path(out) / 'report.html'}\n  open it in a browser: {page}")
     print(f"Maps:   {Path(out) / 'maps'} (GeoTIFF, for QGIS)")
-    return 1 if strict and manifest["quarantined"] else 0
+    return 1 if arguments and arguments.strict and manifest["quarantined"] else 0
+
+
+def _stages(arguments: argparse.Namespace, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the stages to run in any case, and those that may run at all."""
+
+    def named(text: str) -> int:
+        found = [number for number, stage in enumerate(known) if stage.startswith(text) or stage[3:] == text]
+        if len(found) != 1:
+            raise InputError(f"{text}: no stage of that name; there are {', '.join(known)}")
+        return found[0]
+
+    if arguments.only and (arguments.start or arguments.force):
+        raise InputError("--only: leaves the other stages as they are, so it does not go with --from or --force")
+    if arguments.only:
+        only = (known[named(arguments.only)],)
+        return only, only
+    first = 0 if arguments.force else named(arguments.start) if arguments.start else len(known)
+    return known[first:], known
+
+
+def _dry_run(out: Path, given: dict, again: tuple[str, ...]) -> int:
+    from seaicekit import pipeline
+
+    pipeline.validate(given)
+    for step in pipeline.plan(out, given, again):
+        print(f"{'run  ' if step.run else 'leave'}  {step.stage:<13}  {step.why}")
+    needed = pipeline.estimate(out, given)
+    if needed:
+        free = shutil.disk_usage(next(each for each in (out, *out.parents) if each.exists())).free / 1e6
+        print(f"About {needed['seconds'] / 60:.0f} minutes and {needed['megabytes']:,.0f} of {free:,.0f} MB, in {out}.")
+    else:
+        print(f"How much a search will find, and so time and room, cannot be told before. In {out}.")
+    return 0

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -188,9 +189,9 @@ def test_presets_give_only_what_is_known():
     from seaicekit import pipeline
 
     new = {"split", "inputs", "targets", "normalisation", "scale_rate", "dropout", "mixed_precision", "xla", "resume"}
-    known = pipeline._defaults().keys() | new
+    known = pipeline.defaults().keys() | new
     for name in ("paper", "demo"):
-        preset = yaml.safe_load((sik.pipeline.Path(unet.__file__).parent / "presets" / f"{name}.yaml").read_text())
+        preset = yaml.safe_load((Path(unet.__file__).parent / "presets" / f"{name}.yaml").read_text())
         assert preset.keys() <= known
         fields = training.Settings.__dataclass_fields__.keys() & preset.keys()
         settings = training.Settings(tiles="", out_dir="", **{field: preset[field] for field in fields})
