@@ -24,7 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from seaicekit.files import FREE_SPACE, InputError
+from seaicekit.files import FREE_SPACE, InputError, place
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,6 +108,7 @@ def autolabel(
         raise InputError(f'errors: must be "raise" or "quarantine", not {errors!r}')
     scenes.blocks((1, 1), block)
     named = list(scenes.names(paths).items())
+    scenes.keep_apart(dict(named), {name: [place(out_dir, f"{name}.tif")] for name, _ in named})
     if not named:
         raise InputError("paths: no scenes given; list at least one")
     table = {name: {"scene": name, "path": str(path)} for name, path in named}
@@ -119,7 +120,7 @@ def autolabel(
         common = {"rule": applied.to_dict(), "block": block, "scratch": scratch, "code": code_version()}
         for first in range(0, len(named), BATCH):
             tasks = [
-                common | {"scene": name, "path": str(path), "labels": _place(out_dir, f"{name}.tif")}
+                common | {"scene": name, "path": str(path), "labels": place(out_dir, f"{name}.tif")}
                 for name, path in named[first : first + BATCH]
             ]
             for name, result in _label_batch(tasks, mapped, bar):
@@ -128,7 +129,7 @@ def autolabel(
                 if "warning" in result:
                     warnings.warn(result.pop("warning"), stacklevel=2)
                 if "error" in result:  # what an earlier run made of it is no longer so
-                    location(_place(out_dir, f"{name}.tif")).unlink(missing_ok=True)
+                    location(place(out_dir, f"{name}.tif")).unlink(missing_ok=True)
                 table[name] |= result
         classes = [entry.name.replace(" ", "_") for entry in applied.thresholds.legend]
         frame = pd.DataFrame(table.values(), columns=["scene", "path", "labels", *classes, *COUNTS, "error"])
@@ -397,12 +398,6 @@ def _load(path: str) -> np.ndarray:
         return np.load(file)
 
 
-def _place(out_dir: str | os.PathLike, name: str) -> str:
-    from seaicekit.files import is_remote
-
-    return f"{str(out_dir).rstrip('/')}/{name}" if is_remote(out_dir) else str(Path(out_dir).resolve() / name)
-
-
 @contextlib.contextmanager
 def _alone_in(out_dir: str | os.PathLike) -> Iterator[str]:
     """Hold an output folder for one run; yield its scratch folder, and leave nothing unfinished behind.
@@ -412,7 +407,7 @@ def _alone_in(out_dir: str | os.PathLike) -> Iterator[str]:
     from seaicekit.files import PARTIAL, is_remote, location
     from seaicekit.remote import naming
 
-    left = location(_place(out_dir, SCRATCH))
+    left = location(place(out_dir, SCRATCH))
     scratch = left / uuid.uuid4().hex  # never one that a worker of an earlier run may still write to
     if is_remote(out_dir):  # nothing to lock there; two runs into one folder are the user's to avoid
         with naming(out_dir):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
+import rasterio.errors
+from rasterio._err import CPLE_BaseError
 
 from seaicekit import safe, sources
 from seaicekit.files import InputError, read_json, write_json
@@ -209,7 +211,11 @@ def describe(name: str, source: sources.Source, valid: float) -> pystac.Item:
         # Edges are bent by the projection, so they get points between the corners.
         edge = box(*bounds).segmentize(max(bounds[2] - bounds[0], bounds[3] - bounds[1]) / 16).exterior
         # Point by point: of a whole polygon GDAL cuts some at the antimeridian, and some not.
-        footprint = antimeridian.fix_polygon(Polygon(zip(*transform(crs, "EPSG:4326", *edge.xy), strict=True)))
+        try:
+            around = transform(crs, "EPSG:4326", *edge.xy)
+        except (rasterio.errors.CRSError, CPLE_BaseError) as error:
+            raise InputError(f"{source}: its CRS has no place on Earth ({error}); correct it") from error
+        footprint = antimeridian.fix_polygon(Polygon(zip(*around, strict=True)))
         geometry, bbox = mapping(footprint), list(antimeridian.bbox(footprint))
         properties |= {"proj:code": crs.to_string(), "proj:transform": list(reader.transform)[:6]}
     place = sources.split(str(source))[0]

@@ -37,7 +37,9 @@ def legend(paths: Sequence[str | os.PathLike]) -> tuple[SeaIceClass, ...]:
     for path in paths:
         with rasters.opened(path) as source:
             named = {
-                int(key[6:]): name for key, name in source.tags().items() if key[:6] == "CLASS_" and key[6:].isdigit()
+                int(key[6:]): name
+                for key, name in source.tags().items()
+                if key[:6] == "CLASS_" and key[6:].isdecimal() and int(key[6:]) < NODATA
             }
             colours = source.colormap(1) if named and source.colorinterp[0].name == "palette" else {}
         for code, name in named.items():

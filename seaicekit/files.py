@@ -33,6 +33,11 @@ def is_remote(path: str | os.PathLike) -> bool:
     return "://" in str(path)
 
 
+def place(out_dir: str | os.PathLike, name: str) -> str:
+    """Return the path or URL of a file in an output folder."""
+    return f"{str(out_dir).rstrip('/')}/{name}" if is_remote(out_dir) else str(Path(out_dir).resolve() / name)
+
+
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a place to write; when the block ends well, what stands there becomes ``path`` in one step.

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -84,6 +84,8 @@ def train(
         wanted = Settings(tiles=str(Path(tiles).resolve()), out_dir=str(Path(out_dir).resolve()), **settings)
     except TypeError as error:
         raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}") from None
+    if wanted.targets not in ("labels", "raw", "truth"):
+        wanted = replace(wanted, targets=str(Path(wanted.targets).resolve()))
     if launcher not in get_args(Launcher):
         raise InputError(f'launcher: must be "inprocess", "ipyparallel" or "horovodrun", not {launcher!r}')
     check_ranks(ranks, launcher, hosts)

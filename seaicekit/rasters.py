@@ -16,6 +16,7 @@ from rasterio._err import CPLE_BaseError
 
 from seaicekit.classes import LEGEND, NODATA, SeaIceClass, colour_table
 from seaicekit.files import FREE_SPACE, InputError, replacing
+from seaicekit.readers import OPENING
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -55,7 +56,7 @@ def _write_cog(
         "driver": "GTiff", "height": values.shape[0], "width": values.shape[1], "count": 1, "dtype": "uint8",
         "nodata": nodata, "crs": crs, "transform": transform,
     }  # fmt: skip
-    with replacing(path) as place, warnings.catch_warnings():
+    with replacing(path) as place, OPENING, warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         # The COG driver only copies, so the pixels are laid out in memory first.
         with rasterio.MemoryFile() as memory:
@@ -81,14 +82,16 @@ def opened(path: str | os.PathLike) -> Iterator[rasterio.DatasetReader]:
     InputError
         It cannot be read.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        try:
-            # A raster in a bucket may have changed since this process last looked.
-            with rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsicurl/:/vsis3/:/vsigs/"), rasterio.open(path) as source:
+    try:
+        # A raster in a bucket may have changed since this process last looked.
+        with rasterio.Env(CPL_VSIL_CURL_NON_CACHED="/vsicurl/:/vsis3/:/vsigs/"):
+            with OPENING, warnings.catch_warnings():  # filters belong to the process, so threads take turns
+                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+                source = rasterio.open(path)
+            with source:
                 yield source
-        except rasterio.errors.RasterioError as error:
-            raise InputError(f"{path}: cannot be read ({error}); make it again") from error
+    except rasterio.errors.RasterioError as error:
+        raise InputError(f"{path}: cannot be read ({error}); make it again") from error
 
 
 def read_codes(

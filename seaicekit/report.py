@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Key in ``figures`` → how people are told.
 SCORES = {
     "accuracy": "U-Net map",
-    "accuracy_labels": "filter and cuts (the labels it learned from)",
+    "accuracy_labels": "filter and cuts, the automatic labels",
     "accuracy_cuts": "cuts alone",
     "majority_accuracy": "calling everything the commonest class",
 }

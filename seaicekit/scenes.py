@@ -19,7 +19,7 @@ from seaicekit.readers import SceneReader, Window, blocks, border_black, border_
 from seaicekit.remote import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     import xarray as xr
@@ -185,6 +185,27 @@ def names(paths: Paths) -> dict[str, str | os.PathLike]:
             name = f"{place.parent.name}_{place.stem}_{number}"
         named[name] = path
     return named
+
+
+def keep_apart(named: Mapping[str, str | os.PathLike], outputs: Mapping[str, Sequence[str]]) -> None:
+    """Refuse outputs that would be written over a scene's own files.
+
+    Parameters
+    ----------
+    named : dict
+        Scene → source.
+    outputs : dict
+        Scene → paths that are about to be written.
+    """
+    taken = {os.path.realpath(file) for paths in outputs.values() for file in paths if not is_url(file)}
+    for path in named.values():
+        try:
+            files = sources.resolve(path).files
+        except InputError:  # told when it is read
+            continue
+        over = next((file for file in files if os.path.realpath(file) in taken), None)
+        if over:
+            raise InputError(f"{over}: is a scene itself, and would be written over; choose another output folder")
 
 
 def _place(path: str | os.PathLike) -> Path:

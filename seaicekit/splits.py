@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Split = Literal["scene", "tile", "place", "season"]
-YEAR = 365.25  # days
+YEAR, WEEK = 365.25, 7.0  # days
+OVERLAP = 0.1  # of a scene, as neighbouring granules have it
 EARTH = 6_371_000.0  # metres, the mean radius
 
 
@@ -66,14 +67,15 @@ def choose(
     if how == "scene":
         return _by_scene(tiles, test_fraction, seed)
     paths = tiles.drop_duplicates("scene").set_index("scene")["path"]
-    along, apart = _places(paths) if how == "place" else (_seasons(paths.index, dates or {}), 1.0)
-    return _cut(tiles["scene"], along, apart, test_fraction, how)
+    along = _places(paths) if how == "place" else _seasons(paths.index, dates or {})
+    return _cut(tiles["scene"], along, test_fraction, how)
 
 
 def _by_tile(tiles: pd.DataFrame, test_fraction: float, seed: int) -> np.ndarray:
     from sklearn.model_selection import train_test_split
 
-    test = train_test_split(np.arange(len(tiles)), test_size=test_fraction, random_state=seed)[1]
+    count = min(len(tiles) - 1, int(np.ceil(test_fraction * len(tiles))))  # as scikit-learn counts
+    test = train_test_split(np.arange(len(tiles)), test_size=count, random_state=seed)[1]
     return np.where(np.isin(np.arange(len(tiles)), test), "test", "train")
 
 
@@ -90,48 +92,53 @@ def _by_scene(tiles: pd.DataFrame, test_fraction: float, seed: int) -> np.ndarra
     return np.where(unit.isin(ordered[chosen]), "test", "train")
 
 
-def _places(paths: pd.Series) -> tuple[dict[str, float], float]:
-    """Return where scenes lie along the region's longest direction, metres, and half the side of a scene."""
+def _places(paths: pd.Series) -> dict[str, tuple[float, float]]:
+    """Return from where to where scenes lie along the region's longest direction, metres.
+
+    A tenth of each end does not count, for neighbouring granules overlap by as much.
+    """
     from rasterio.warp import transform
 
-    points, sides = [], []
+    points = []
     for name, path in paths.items():
         with scenes.reading(path) as reader:
             if reader.crs is None:
                 raise InputError(f"split: {name} has no CRS, so no place; split by scene")
             rows, cols = reader.shape
-            corners = [reader.transform @ at for at in ((cols / 2, rows / 2), (0, 0), (cols, rows))]
+            corners = [reader.transform @ at for at in ((0, 0), (cols, 0), (0, rows), (cols, rows))]
             lon, lat = np.radians(transform(reader.crs, "EPSG:4326", *zip(*corners, strict=True)))
         # On the globe, where no scene lies beyond an edge of the map.
         xyz = EARTH * np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
-        points.append(xyz[0])
-        sides.append(np.linalg.norm(xyz[2] - xyz[1]) / 2**0.5)
-    centred = np.array(points) - np.mean(points, axis=0)
-    axis = np.linalg.svd(centred)[2][0]
+        points.append(xyz)
+    corners = np.array(points) - np.mean(points, axis=(0, 1))
+    axis = np.linalg.svd(corners.mean(axis=1))[2][0]
     axis *= np.sign(axis[np.abs(axis).argmax()])
-    return dict(zip(paths.index, centred @ axis, strict=True)), float(np.median(sides)) / 2
+    low, high = (corners @ axis).min(axis=1), (corners @ axis).max(axis=1)
+    rim = OVERLAP * (high - low)
+    return dict(zip(paths.index, zip(low + rim, high - rim, strict=True), strict=True))
 
 
-def _seasons(names: pd.Index, dates: Mapping[str, str | None]) -> dict[str, float]:
-    """Return each scene's day of a year that begins after the longest time without any."""
+def _seasons(names: pd.Index, dates: Mapping[str, str | None]) -> dict[str, tuple[float, float]]:
+    """Return the week around each scene, in days of a year that begins after the longest time without any."""
     days = []
     for name in names:
         if not isinstance(dates.get(name), str):
             raise InputError(
                 f"split: {name} has no date; put eight digits like 20191103 in its name, or split by scene"
             )
-        days.append(datetime.fromisoformat(dates[name].replace("Z", "+00:00")).timetuple().tm_yday)
+        taken = datetime.fromisoformat(dates[name].replace("Z", "+00:00"))
+        days.append((taken - taken.replace(month=1, day=1, hour=0, minute=0)).total_seconds() / 86400)
     known = np.unique(days)
     first = known[np.diff(known, prepend=known[-1] - YEAR).argmax()]
-    return {name: float((day - first) % YEAR) for name, day in zip(names, days, strict=True)}
+    since = [float((day - first) % YEAR) for day in days]
+    return {name: (day - WEEK / 2, day + WEEK / 2) for name, day in zip(names, since, strict=True)}
 
 
-def _cut(scene: pd.Series, along: dict[str, float], apart: float, test_fraction: float, how: str) -> np.ndarray:
-    """Cut the scenes in two where neighbours are ``apart``, so that the upper part holds the share nearest to asked."""
-    values = scene.map(along).to_numpy()
-    known = np.unique(values)
-    cuts = known[1:][np.diff(known) >= apart]
-    if not len(cuts):
-        raise InputError(f"split: all scenes are of one {how}; give others, too, or split by scene")
-    shares = np.array([(values >= cut).mean() for cut in cuts])
-    return np.where(values >= cuts[np.abs(shares - test_fraction).argmin()], "test", "train")
+def _cut(scene: pd.Series, along: Mapping[str, tuple[float, float]], test_fraction: float, how: str) -> np.ndarray:
+    """Cut the scenes in two where none reaches across, so that the upper part holds the share nearest to asked."""
+    low, high = (scene.map({name: ends[side] for name, ends in along.items()}).to_numpy() for side in (0, 1))
+    cuts = [cut for cut in np.unique(low)[1:] if (high[low < cut] <= cut).all()]
+    if not cuts:
+        raise InputError(f"split: the scenes do not come apart into two {how}s; give others, too, or split by scene")
+    shares = np.array([(low >= cut).mean() for cut in cuts])
+    return np.where(low >= cuts[np.abs(shares - test_fraction).argmin()], "test", "train")

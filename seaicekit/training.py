@@ -7,6 +7,7 @@ by their number, so that the step is that of one rank with the whole batch.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import time
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "fit", "order", "plan", "rate"]
 PACKAGES = ("seaicekit", "tensorflow-cpu", "keras", "horovod", "numpy")
 # What may change from an interrupted training to its resumption; of the batch, only how ranks share it.
+LEAST = 96  # pixels a side of a tile, without margins that maps throw away (seaicekit.mapping.blend)
 FREE = {"tiles", "out_dir", "epochs", "batch", "threads", "resume"}
 
 
@@ -80,7 +82,8 @@ def fit(settings: Settings, report: Report | None = None) -> dict:
     sides = {side: np.flatnonzero(table["split"] == side) for side in ("train", "test")}
     state = {
         "settings": {name: value for name, value in asdict(settings).items() if name not in FREE},
-        "global batch": settings.batch * ranks, "tiles": sha256(settings.tiles), "epoch": 0, "history": [],
+        "global batch": settings.batch * ranks, "tiles": sha256(settings.tiles), "targets": _mark(targets, table),
+        "epoch": 0, "history": [],
     }  # fmt: skip
 
     model, optimizer = steps.network(settings, inputs.channels(settings.inputs), len(classes))
@@ -196,6 +199,8 @@ def plan(
             raise InputError(f"{settings.tiles}: no tiles to {side} on; give more scenes")
     if table["size"].iloc[0] % settings.cell:
         raise InputError(f"depth: at {settings.depth} tiles must be a multiple of {settings.cell} pixels a side")
+    if settings.normalisation == "l2" and table["size"].iloc[0] <= LEAST:
+        raise InputError(f"normalisation: l2 needs tiles above {LEAST} pixels a side, for maps are made of such tiles")
     targets = data.wanted(table, settings.targets, settings.tiles)
     classes = data.legend(sorted({*table["labels"], *filter(None, targets.values())}))
     return table, targets, classes, _rule(table) if settings.inputs == "filtered" else None
@@ -216,7 +221,8 @@ def _resume(settings: Settings, state: dict, variables: list[keras.Variable]) ->
         return state, []
     arrays, saved, messages = found
     old, new = (
-        each["settings"] | {"global batch": each["global batch"], "tiles": each["tiles"]} for each in (saved, state)
+        each["settings"] | {name: each.get(name) for name in ("global batch", "tiles", "targets")}
+        for each in (saved, state)
     )
     other = sorted(name for name in new if old.get(name) != new[name])
     if other:
@@ -225,6 +231,12 @@ def _resume(settings: Settings, state: dict, variables: list[keras.Variable]) ->
         raise InputError(f"epochs: {saved['epoch']} are done, more than {settings.epochs}; give more, or resume=False")
     checkpoints.restore(variables, arrays)
     return saved, messages
+
+
+def _mark(targets: dict[str, str | None], table: pd.DataFrame) -> str:
+    """Return a hash of all that is to be learned, for a raster may have been drawn anew since."""
+    rasters = {str(raster) for raster in targets.values() if raster} or set(table["labels"])
+    return hashlib.sha256("".join(sha256(raster) for raster in sorted(rasters)).encode()).hexdigest()
 
 
 def _one_class(counts: np.ndarray, names: list[str]) -> list[str]:

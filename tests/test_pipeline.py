@@ -126,7 +126,7 @@ def test_own_scenes_without_truth_have_no_accuracy(own):
     out, done = own
     manifest = json.loads((out / "run.json").read_text())
     assert not {"accuracy", "accuracy_labels", "accuracy_cuts"} & manifest["figures"].keys()
-    assert "agreement with them is not accuracy" in (out / "report.html").read_text()
+    assert "agreement with automatic labels is not accuracy" in (out / "report.html").read_text()
     assert "No truth" in done.stdout and "agreement" in manifest["figures"]
     assert sorted(Path(row["path"]).name for row in manifest["quarantined"]) == ["cut.png", "notes.png"]
     assert "notes.png: cannot be read" in done.stdout

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from seaicekit import scenes
+from seaicekit import tiles as tiling
+from seaicekit.evaluation import inputs
 from seaicekit.evaluation.calibration import reliability
 from seaicekit.evaluation.references import common_legend
 from seaicekit.evaluation.rules import compare, concentration, fit_table, score_tiles
 from seaicekit.evaluation.similarity import ssim
-from seaicekit.evaluation.strata import CALIBRATED, FIXED, MAJORITY
+from seaicekit.evaluation.strata import CALIBRATED, FIXED, MAJORITY, stratified
+from seaicekit.files import InputError
+from seaicekit.inputs import rule_of
 from seaicekit.thresholds import Thresholds
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from seaicekit.classes import SeaIceClass
     from seaicekit.rasters import Raster
 
 MAP, LABELS = "U-Net", "filter and cuts"
@@ -27,7 +34,7 @@ def assess(
     catalogue: pd.DataFrame,
     tiles: pd.DataFrame,
     thresholds: Thresholds,
-    inputs: str = "rgb",
+    variant: str = "rgb",
 ) -> dict:
     """Score a run's maps on the test tiles, against the truth where there is one, beside all baselines.
 
@@ -43,7 +50,7 @@ def assess(
         The tile index; those of the split "test" are scored.
     thresholds : Thresholds
         The cuts.
-    inputs : str
+    variant : str
         What the network sees; with "filtered" a three-entry table stands beside it, fitted to the training
         tiles.
 
@@ -54,7 +61,7 @@ def assess(
         ``table``, as from `compare`; ``confusion``, the map's ``counts`` and ``classes``, which are
         ``legend``; ``agreement``, the map's scores against the labels; ``reliability``, as from there;
         ``concentration``, a row a scene;
-        ``ssim`` of labels and of map against the truth, empty without.
+        ``ssim`` of labels and of map against the truth, empty without; None where no window of it is whole.
     """
     test = tiles[tiles["split"] == "test"]
     truths = catalogue["truth"][test["scene"].unique()].dropna().to_dict()
@@ -62,25 +69,26 @@ def assess(
     chosen = test[test["scene"].isin(list(reference))]
     maps, confidences, made = (_of(each, reference) for each in (predicted["map"], predicted["confidence"], labels))
     legend = common_legend([*maps.values(), *made.values()], list(reference.values()), None, thresholds.legend)
-    looked = _table(labels, catalogue["truth"], tiles, bool(truths)) if inputs == "filtered" else {}
+    looked = _table(labels, catalogue["truth"], tiles, bool(truths)) if variant == "filtered" else {}
+    ends = {name: rule_of(raster)[1] for name, raster in made.items() if isinstance(raster, str | os.PathLike)}
     table = compare(
         {MAP: maps} | ({LABELS: made} if truths else {}), reference, chosen, images=catalogue["path"].to_dict(),
-        thresholds=None if thresholds == Thresholds() else thresholds,  # the paper's stand there anyway
-        tables=[LABELS] if looked and truths else [], legend=legend, **looked,
+        thresholds=thresholds if any(ends.values()) or thresholds != Thresholds() else None,  # the paper's stand there
+        ends=ends, tables=[LABELS] if looked and truths else [], legend=legend, **looked,
     )  # fmt: skip
     alike = {LABELS: made, MAP: maps} if truths else {}
     return {
         "against": "truth" if truths else "labels",
         "table": table,
         "confusion": {
-            "counts": score_tiles(maps, reference, chosen, legend)["confusion"],
+            "counts": stratified({MAP: maps}, reference, chosen, legend=legend).of(MAP).sum(axis=0).tolist(),
             "classes": [entry.name for entry in legend],
         },
         "agreement": score_tiles(predicted["map"], labels, test, legend),
         "legend": legend,
         "reliability": reliability(maps, confidences, reference, chosen=chosen, legend=legend),
         "concentration": concentration(maps, reference, chosen, legend=legend),
-        "ssim": {rule: ssim(given, reference, legend=legend)["ssim"] for rule, given in alike.items()},
+        "ssim": {rule: _similarity(given, reference, chosen, legend) for rule, given in alike.items()},
     }
 
 
@@ -94,6 +102,24 @@ def _table(labels: Mapping[str, Raster], truth: pd.Series, tiles: pd.DataFrame, 
     known = truth.dropna().to_dict() if by_truth else labels
     known = {name: known[name] for name in train["scene"].unique() if name in known}
     return {"filtered": labels, "table": fit_table(labels, known, train)} if known else {}
+
+
+def _similarity(
+    given: Mapping[str, Raster], reference: Mapping[str, Raster], tiles: pd.DataFrame, legend: Sequence[SeaIceClass]
+) -> float | None:
+    """Return the structural similarity on the chosen tiles, None where no window is whole."""
+    import xarray as xr
+
+    seen = {}
+    for name, raster in given.items():
+        layer = inputs.read(raster, name)
+        kept = tiling.only(layer.values, tiles[tiles["scene"] == name])
+        located = xr.DataArray(kept, dims=("y", "x"))
+        seen[name] = scenes.georeference(located, layer.crs, layer.transform) if layer.crs else kept
+    try:
+        return ssim(seen, reference, legend=legend)["ssim"]
+    except InputError:
+        return None
 
 
 def headline(found: dict) -> dict[str, float]:

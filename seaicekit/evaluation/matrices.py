@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 
 from seaicekit import clouds
-from seaicekit.classes import LEGEND, NODATA, OPEN_WATER, SeaIceClass
+from seaicekit.classes import LEGEND, NO_ICE, NODATA, SeaIceClass
 from seaicekit.files import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    Sea = tuple[np.ndarray, np.ndarray]  # which classes are ice, and which water
 
 OVERALL = ("accuracy", "balanced_accuracy", "majority_accuracy", "ice_concentration_error")
 PART = 2**20  # pixels that are counted at a time
@@ -93,14 +95,14 @@ def normalised(counts: np.ndarray) -> np.ndarray:
     return _ratio(counts, counts.sum(axis=-1, keepdims=True))
 
 
-def measures(counts: np.ndarray, water: int | None = 0) -> dict[str, np.ndarray]:
+def measures(counts: np.ndarray, sea: Sea | None = None) -> dict[str, np.ndarray]:
     """Score many confusion matrices at once.
 
     Parameters
     ----------
     counts : (..., classes, classes) int or float
-    water : int, optional
-        Row of open water; without it there is no ice concentration.
+    sea : (ice, water), optional
+        Which rows are ice and which are water, as from `sea_rows`; without it there is no ice concentration.
 
     Returns
     -------
@@ -108,14 +110,15 @@ def measures(counts: np.ndarray, water: int | None = 0) -> dict[str, np.ndarray]
         Those in ``OVERALL``, (...), and in ``OF_CLASS``, (..., classes); NaN where no pixel is there to take
         a score from. Precision, recall and F1 are those of scikit-learn; IoU is TP / (TP + FP + FN);
         ``balanced_accuracy`` is the mean recall over the classes that the reference holds;
-        ``ice_concentration_error`` is the share of pixels that are not open water, prediction less reference.
+        ``ice_concentration_error`` is the ice's share of ice and water (`seaicekit.classes.concentration`),
+        prediction less reference.
     """
     counts = np.asarray(counts)
     hit = np.diagonal(counts, axis1=-2, axis2=-1)
     truth, said, pixels = counts.sum(axis=-1), counts.sum(axis=-2), counts.sum(axis=(-2, -1))
     recall = _ratio(hit, truth)
     held = (truth > 0).sum(axis=-1)
-    error = np.full(pixels.shape, np.nan) if water is None else _ratio(truth[..., water] - said[..., water], pixels)
+    error = np.full(pixels.shape, np.nan) if sea is None else ice_share(said, sea) - ice_share(truth, sea)
     return {
         "accuracy": _ratio(hit.sum(axis=-1), pixels),
         "balanced_accuracy": _ratio(np.nan_to_num(recall).sum(axis=-1), held),
@@ -128,9 +131,18 @@ def measures(counts: np.ndarray, water: int | None = 0) -> dict[str, np.ndarray]
     }
 
 
-def water_row(legend: Sequence[SeaIceClass]) -> int | None:
-    """Return where open water stands in a legend, None if it does not."""
-    return next((row for row, entry in enumerate(legend) if entry.code == OPEN_WATER), None)
+def sea_rows(legend: Sequence[SeaIceClass]) -> Sea | None:
+    """Return which of a legend's rows are ice and which water, two (classes,) bool; None if none is water."""
+    names = [entry.name.lower() for entry in legend]
+    water = np.array(["water" in name for name in names])
+    ice = np.array([not any(word in name for word in NO_ICE) for name in names])
+    return (ice, water) if water.any() else None
+
+
+def ice_share(pixels: np.ndarray, sea: Sea) -> np.ndarray:
+    """Return the ice concentration, (...), of pixels by class, (..., classes); NaN where nothing is sea."""
+    ice, water = (pixels[..., rows].sum(axis=-1) for rows in sea)
+    return _ratio(ice, ice + water)
 
 
 def scores(counts: np.ndarray, legend: Sequence[SeaIceClass] = LEGEND) -> dict:

@@ -11,7 +11,7 @@ from seaicekit import rasters
 from seaicekit import tiles as tiling
 from seaicekit.classes import NODATA, SeaIceClass
 from seaicekit.evaluation import inputs
-from seaicekit.evaluation.matrices import OF_CLASS, OVERALL, measures, tally, water_row
+from seaicekit.evaluation.matrices import OF_CLASS, OVERALL, ice_share, measures, sea_rows, tally
 from seaicekit.evaluation.references import by_scene, evaluate
 from seaicekit.evaluation.strata import CALIBRATED, EDGE, FIXED, MAJORITY, TABLE, Stratified, stratified
 from seaicekit.evaluation.uncertainty import DRAWS, FEW, drawn, interval, weights
@@ -33,6 +33,7 @@ def compare(
     *,
     images: Mapping[str, str] | None,
     thresholds: Thresholds | None = None,
+    ends: Mapping[str, tuple[int, int] | None] | None = None,
     filtered: ByScene | None = None,
     table: np.ndarray | None = None,
     tables: Sequence[str] = (),
@@ -61,6 +62,8 @@ def compare(
         Scene → image, for the cuts; None where there are no images, and then no cuts stand in the table.
     thresholds : Thresholds, optional
         The calibrated cuts.
+    ends : dict, optional
+        Scene → brightnesses that the calibrated cuts' rule stretches to 0 and 255; see `seaicekit.labels.Rule`.
     filtered : dict, optional
         Scene → what the cloud filter makes of it: its labels, three values. To be given where a rule has
         seen filtered images, for then a table of three entries knows as much.
@@ -99,25 +102,25 @@ def compare(
     if unknown:
         raise InputError(f"tables: no rule {unknown.pop()!r}; there are {', '.join(predictions)}")
     found = stratified(
-        predictions, references, tiles, images=images, thresholds=thresholds, filtered=filtered, table=table,
+        predictions, references, tiles, images=images, thresholds=thresholds, ends=ends, filtered=filtered, table=table,
         classes=classes, legend=legend, edge=edge,
     )  # fmt: skip
     if not found.of(MAJORITY).any():
         raise InputError("compare: no pixel has data in all rules and the reference")
-    water, parts = water_row(found.legend), []
+    sea, parts = sea_rows(found.legend), []
     for stratum, rules in found.matrices.items():
         for rule, matrices in rules.items():
             held = matrices.sum(axis=(1, 2)) > 0
             many = int(held.sum())
-            whole = measures(matrices.sum(axis=0), water)
+            whole = measures(matrices.sum(axis=0), sea)
             ends = {}
             if many > 1:
-                made = drawn(matrices[held], weights(many, draws, seed), water)
+                made = drawn(matrices[held], weights(many, draws, seed), sea)
                 ends = {score: interval(values) for score, values in made.items()}
             parts.append(_rows(whole, ends, found.legend, rule, stratum, "", many, int(matrices.sum())))
             if stratum == "all":
                 for name, matrix in zip(found.scenes, matrices, strict=True):
-                    one = measures(matrix, water)
+                    one = measures(matrix, sea)
                     parts.append(_rows(one, {}, found.legend, rule, "scene", name, 1, int(matrix.sum())))
     rows = pd.DataFrame([row for part in parts for row in part] + _coverage(found))
     rows["few_scenes"] = rows["scenes"] < FEW
@@ -201,7 +204,7 @@ def concentration(
     classes: Mapped | None = None,
     legend: Sequence[SeaIceClass] | None = None,
 ) -> pd.DataFrame:
-    """Compare ice concentration, the share of pixels that are not open water, scene by scene.
+    """Compare ice concentration, the ice's share of ice and water, scene by scene.
 
     Returns
     -------
@@ -212,14 +215,17 @@ def concentration(
     import pandas as pd
 
     found = stratified({"map": prediction}, references, tiles, classes=classes, legend=legend)
-    row, matrices = water_row(found.legend), found.of("map")
-    if row is None:
-        raise InputError("concentration: the legend has no open water (code 0)")
-    pixels = matrices.sum(axis=(1, 2)).astype(float)
-    pixels[pixels == 0] = np.nan
-    truth, said = 1 - matrices.sum(axis=2)[:, row] / pixels, 1 - matrices.sum(axis=1)[:, row] / pixels
-    counted = np.nan_to_num(pixels).astype(int)
-    made = {"scene": found.scenes, "pixels": counted, "reference": truth, "prediction": said, "error": said - truth}
+    sea, matrices = sea_rows(found.legend), found.of("map")
+    if sea is None:
+        raise InputError("concentration: the legend has no water, a class with that word in its name")
+    truth, said = (ice_share(matrices.sum(axis=axis), sea) for axis in (2, 1))
+    made = {
+        "scene": found.scenes,
+        "pixels": matrices.sum(axis=(1, 2)),
+        "reference": truth,
+        "prediction": said,
+        "error": said - truth,
+    }
     return pd.DataFrame(made)
 
 

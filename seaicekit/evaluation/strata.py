@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from seaicekit import labels, scenes
+from seaicekit import clouds, labels, scenes
 from seaicekit import tiles as tiling
 from seaicekit.classes import NODATA, SeaIceClass
 from seaicekit.evaluation import inputs
@@ -90,6 +90,7 @@ def stratified(
     *,
     images: Mapping[str, str] | None = None,
     thresholds: Thresholds | None = None,
+    ends: Mapping[str, tuple[int, int] | None] | None = None,
     filtered: ByScene | None = None,
     table: np.ndarray | None = None,
     classes: Mapped | None = None,
@@ -128,7 +129,9 @@ def stratified(
         if fixed:
             with scenes.reading(images[name]) as reader:
                 bands, nodata = reader.read()
-            cut = {rule: labels.raw(bands, nodata, cuts) for rule, cuts in fixed.items()}
+            stretch = (ends or {}).get(name)
+            seen = {CALIBRATED: clouds.stretched(bands, stretch)} if stretch else {}
+            cut = {rule: labels.raw(seen.get(rule, bands), nodata, cuts) for rule, cuts in fixed.items()}
             codes |= {rule: plain(onto(layer, made, None, legend)[0]) for rule, made in cut.items()}
         if filtered is not None:
             codes[TABLE] = cv2.LUT(plain(onto(layer, filtered[name], None, legend)[0]), table)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seaicekit.evaluation.matrices import OF_CLASS, measures, tidy, water_row
+from seaicekit.evaluation.matrices import OF_CLASS, measures, sea_rows, tidy
 from seaicekit.files import InputError
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from seaicekit.classes import SeaIceClass
     from seaicekit.evaluation.inputs import Mapped
+    from seaicekit.evaluation.matrices import Sea
     from seaicekit.rasters import Raster
 
 DRAWS = 2000
@@ -30,10 +31,10 @@ def weights(scenes: int, draws: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).multinomial(scenes, np.full(scenes, 1 / scenes), draws)
 
 
-def drawn(matrices: np.ndarray, times: np.ndarray, water: int | None) -> dict[str, np.ndarray]:
+def drawn(matrices: np.ndarray, times: np.ndarray, sea: Sea | None) -> dict[str, np.ndarray]:
     """Score the sum of confusion matrices, (scenes, classes, classes), of each draw; see `measures`."""
     parts = [
-        measures(np.tensordot(times[start : start + BLOCK], matrices, axes=1), water)
+        measures(np.tensordot(times[start : start + BLOCK], matrices, axes=1), sea)
         for start in range(0, len(times), BLOCK)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -104,17 +105,17 @@ def difference(
     matrices = {rule: found.of(rule, stratum) for rule in "ab"}
     held = matrices["a"].sum(axis=(1, 2)) > 0
     pick = _picker(score, class_name, found.legend)
-    water, scenes = water_row(found.legend), int(held.sum())
+    sea, scenes = sea_rows(found.legend), int(held.sum())
     if not scenes:
         raise InputError(f"difference: no pixel in {stratum} has data in both rules and the reference")
-    a, b = (pick(measures(matrices[rule].sum(axis=0), water)) for rule in "ab")
+    a, b = (pick(measures(matrices[rule].sum(axis=0), sea)) for rule in "ab")
     if np.isnan(a - b):
         raise InputError(f"difference: {score} cannot be taken from these pixels; a class does not occur")
     made = {"score": score, "stratum": stratum, "estimate": float(a - b), "low": None, "high": None}
     made |= {"share_above": None, "scenes": scenes, "draws": 0, "meaningful": scenes >= FEW}
     if scenes > 1:
         times = weights(scenes, draws, seed)
-        apart = np.subtract(*(pick(drawn(matrices[rule][held], times, water)) for rule in "ab"))
+        apart = np.subtract(*(pick(drawn(matrices[rule][held], times, sea)) for rule in "ab"))
         apart = apart[~np.isnan(apart)]
         made["draws"] = len(apart)
         if len(apart):

@@ -47,7 +47,7 @@ def tile_size(card: Card, size: int | None) -> int:
                 f"size: this model normalises each tile by its columns, so it needs tiles of {card.size} as in "
                 f"training, not {size}; leave size out"
             )
-        return card.size
+        size = card.size
     size = SIZE if size is None else size
     if size % card.cell or size <= 2 * MARGIN + FADE:
         raise InputError(f"size: must be a multiple of {card.cell} above {2 * MARGIN + FADE}, not {size}")

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from seaicekit import areas, catalogues, engines, inputs, labels, models, rasters, scenes, sources
+from seaicekit import areas, catalogues, clouds, engines, inputs, labels, models, rasters, scenes, sources
 from seaicekit.classes import NODATA, concentration
-from seaicekit.files import InputError, is_remote, write_json
+from seaicekit.files import InputError, location, place, write_json
 from seaicekit.mapping import blend
 
 if TYPE_CHECKING:
@@ -96,20 +96,26 @@ def predict(
     if prepared and prepared != card.inputs:
         raise InputError(f"prepared: the scenes are {prepared}, and the model was trained on {card.inputs}; "
                          f"give scenes that are {card.inputs}, or train with inputs={prepared!r}")  # fmt: skip
-    task = {"out_dir": os.fspath(out_dir), "size": blend.tile_size(card, size), "prepared": prepared}
-    tasks = [task | {"scene": name, "path": str(path)} for name, path in named.items()]
+    common = {"size": blend.tile_size(card, size), "prepared": prepared}
+    outputs = {name: {kind: place(out_dir, f"{name}{end}.tif") for kind, end in ENDS.items()} for name in named}
+    scenes.keep_apart(named, {name: list(files.values()) for name, files in outputs.items()})
+    tasks = [common | {"scene": name, "path": str(path), "files": outputs[name]} for name, path in named.items()]
+    location(place(out_dir, ITEMS)).unlink(missing_ok=True)  # what it lists is about to change
     rows = []
     with tqdm(total=len(tasks), desc="scenes", disable=not progress, unit_scale=True) as bar:
         for row in (
             _serial(model, tasks, bar.update) if engine == "serial" else _spark(model, tasks, master, bar.update)
         ):
+            if row.get("error"):  # what an earlier call made of the scene is no longer so
+                for file in outputs[row["scene"]].values():
+                    location(file).unlink(missing_ok=True)
             if "fatal" in row or (errors == "raise" and row.get("error")):
                 raise InputError(row.get("fatal") or row["error"])
             rows.append(row)
     if not any("map" in row for row in rows):
         raise InputError(rows[0]["error"])
     items = [row.pop("item") for row in rows if "item" in row]
-    write_json(Path(out_dir) / ITEMS, {"type": "FeatureCollection", "features": items})
+    write_json(place(out_dir, ITEMS), {"type": "FeatureCollection", "features": items})
     return pd.DataFrame(rows, columns=list(dict.fromkeys([*_columns(card), "error"]))).astype({"error": object})
 
 
@@ -136,11 +142,15 @@ def _serial(model: object, tasks: list[dict], tick: Callable[[float], object]) -
     with ThreadPoolExecutor(1) as writer:
         before = None
         for task in tasks:
-            now = writer.submit(_written, task, _classified(task, network, card, tick), card)
+            found = _classified(task, network, card, tick)
             if before:
                 yield before.result()
-            before = now
-        yield before.result()
+            before = writer.submit(_written, task, found, card)
+            if isinstance(found, str):  # told at once, and not after the next scene
+                yield before.result()
+                before = None
+        if before:
+            yield before.result()
 
 
 def _spark(model: object, tasks: list[dict], master: str | None, tick: Callable[[float], object]) -> Iterator[dict]:
@@ -191,26 +201,28 @@ def _written(task: dict, found: tuple[np.ndarray, np.ndarray, float] | str, card
     if isinstance(found, str):
         return row | {"error": found}
     codes, percent, sure = found
-    files = {kind: str(Path(task["out_dir"]) / f"{task['scene']}{end}.tif") for kind, end in ENDS.items()}
+    files, counts = task["files"], clouds.histogram(codes)
+    valid = codes.size - int(counts[NODATA])
     with scenes.reading(task["path"]) as reader:
         crs, transform = reader.crs, reader.transform
-        try:
-            rasters.write_classes(files["map"], codes, crs, transform, card.legend)
-            rasters.write_confidence(files["confidence"], percent, crs, transform)
-        except InputError as error:  # not the scene's fault
-            return {"fatal": str(error)}
-    valid = np.count_nonzero(codes != NODATA)
-    counts = np.bincount(codes.ravel(), minlength=256)
-    shares = {entry.code: counts[entry.code] / max(1, valid) for entry in card.legend}
-    area = areas.square_kilometres(files["map"], card.legend) if crs else dict.fromkeys(shares)
-    item = _item(task, valid / codes.size, files, card)
+    try:
+        item = _item(task, valid / codes.size, files, card)
+    except InputError as error:
+        return row | {"error": str(error)}
+    try:
+        rasters.write_classes(files["map"], codes, crs, transform, card.legend)
+        rasters.write_confidence(files["confidence"], percent, crs, transform)
+    except InputError as error:  # not the scene's fault
+        return row | {"fatal": str(error)}
+    shares = {entry.code: counts[entry.code] / valid if valid else np.nan for entry in card.legend}
+    area = areas.square_kilometres(files["map"], card.legend) if crs else dict.fromkeys(shares, np.nan)
     names = {entry.code: entry.name.replace(" ", "_") for entry in card.legend}
     return row | files | {
         "datetime": item["properties"]["datetime"],
         **{names[code]: float(share) for code, share in shares.items()},
         **{f"{names[code]}_km2": square for code, square in area.items()},
         "ice_concentration": concentration(area if crs else shares, card.legend),
-        "mean_confidence": sure / max(1, valid), "item": item,
+        "mean_confidence": sure / valid if valid else np.nan, "item": item,
     }  # fmt: skip
 
 
@@ -221,11 +233,11 @@ def _classified(
     order = np.array([entry.code for entry in card.legend], np.uint8)
     try:
         with scenes.reading(task["path"]) as reader:
-            image = _image(task, reader, card)
+            image, void = _image(task, reader, card)
             codes, percent, sure = np.empty(reader.shape, np.uint8), np.empty(reader.shape, np.uint8), 0.0
             for rows, probabilities in blend.strips(network, image, reader.shape, card, task["size"]):
                 window = scenes.Window(rows.start, 0, rows.stop - rows.start, reader.shape[1])
-                nodata, best = reader.read(window)[1], probabilities.max(axis=-1)
+                nodata, best = void(window), probabilities.max(axis=-1)
                 codes[rows] = np.where(nodata, NODATA, order[probabilities.argmax(axis=-1)])
                 percent[rows] = np.where(nodata, NODATA, (100 * best).round())
                 sure += float(best[~nodata].sum(dtype=np.float64))
@@ -235,23 +247,40 @@ def _classified(
     return codes, percent, sure
 
 
-def _image(task: dict, reader: scenes.SceneReader, card: Card) -> blend.Image:
-    """Return what gives windows of a scene as the network sees it."""
-    if task["prepared"] or card.inputs != "filtered":  # window by window, for a scene may be larger than memory
-        variant = "rgb" if card.inputs == "rgb" else "grey"  # of equal bands the grey is the bands'
-        return lambda window: inputs.prepare(*reader.read(window), variant)
-    if isinstance(card.rule.window, str) and labels.metres(reader.crs, reader.transform) is None:
+def _image(task: dict, reader: scenes.SceneReader, card: Card) -> tuple[blend.Image, blend.Image]:
+    """Return what gives windows of a scene as the network sees it, and of where the map has no data."""
+    rule = card.rule or labels.Rule()
+    if card.inputs == "filtered" and not task["prepared"]:
+        image, void = _filtered(task, reader, rule)
+        return lambda window: image[window.slices], lambda window: void[window.slices]
+    variant = "rgb" if card.inputs == "rgb" else "grey"  # of equal bands the grey is the bands'
+    # Open water is 0 in a filtered image, so that black at its border is no sign of missing data.
+    declared = reader.declares_nodata or task["prepared"] != "filtered"
+
+    def read(window: scenes.Window) -> tuple[np.ndarray, np.ndarray]:
+        return reader.read(window, None if declared else np.zeros((window.height, window.width), bool))
+
+    # Window by window, for a scene may be larger than memory.
+    return lambda window: inputs.prepare(*read(window), variant), lambda window: read(window)[1]
+
+
+def _filtered(task: dict, reader: scenes.SceneReader, rule: labels.Rule) -> tuple[np.ndarray, np.ndarray]:
+    """Filter a whole scene as its model's labels were; return it, and where the labels have no data."""
+    metres = labels.metres(reader.crs, reader.transform)
+    if isinstance(rule.window, str) and metres is None:
         raise InputError(
-            f"{task['path']}: has no CRS in metres, and the model's filter has a window of {card.rule.window}; "
+            f"{task['path']}: has no CRS in metres, and the model's filter has a window of {rule.window}; "
             "train one with a window in pixels"
         )
-    bands, nodata = reader.read()
-    metres = labels.metres(reader.crs, reader.transform)
-    scl = reader.scl() if card.rule.opaque == "scl" else None
-    if card.rule.opaque == "scl" and scl is None:
+    scl = reader.scl() if rule.opaque == "scl" else None
+    if rule.opaque == "scl" and scl is None:
         raise InputError(f"{task['path']}: the model's filter needs its scene classification; append #scl=1")
-    image = inputs.prepare(bands, nodata, "filtered", card.rule, metres, scl)
-    return lambda window: image[window.slices]
+    bands, nodata = reader.read()
+    image = inputs.prepare(bands, nodata, "filtered", rule, metres, scl)
+    ends = labels.ends_of(bands, nodata, rule)
+    hidden = rule.hidden(clouds.stretched(bands, ends) if ends else bands, scl)
+    void = nodata if rule.nodata == "mask" else np.zeros_like(nodata)  # as the labels that it learned
+    return image, void if hidden is None else void | hidden
 
 
 def _item(task: dict, valid: float, files: Mapping[str, str], card: Card) -> dict:
@@ -264,9 +293,8 @@ def _item(task: dict, valid: float, files: Mapping[str, str], card: Card) -> dic
     for name in ("seaicekit:source", "seaicekit:valid_fraction"):
         item.properties.pop(name, None)
     for kind, what in (("map", "sea-ice class"), ("confidence", "confidence of the class, per cent")):
-        href = files[kind] if is_remote(files[kind]) else str(Path(files[kind]).resolve())
         about = {"data_type": "uint8", "nodata": NODATA}
-        item.add_asset(kind, pystac.Asset(href, what, None, pystac.MediaType.COG, ["data"], about))
+        item.add_asset(kind, pystac.Asset(files[kind], what, None, pystac.MediaType.COG, ["data"], about))
     classes = [
         Classification.create(entry.code, name=entry.name.replace(" ", "-"), description=entry.name,
                               color_hint=entry.colour[1:].upper())

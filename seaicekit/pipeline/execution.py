@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -118,8 +119,8 @@ def run(
             try:
                 _run_stage(stage, out, given, record, bar)
             except InputError:
-                if created:
-                    shutil.rmtree(created)
+                if not any(each["done"] for each in record.stages.values()):
+                    _withdraw(out, created)
                 raise
         elif stage not in only and not record.stages.get(stage, {}).get("done"):
             raise InputError(f"{stage}: is not done in {out}, and others need it; run it first")
@@ -131,7 +132,9 @@ def run(
 
 def _check_places(out: Path, given: dict[str, object]) -> None:
     """Make the places of inputs absolute, and refuse those that a run would write over."""
-    for name in ("scenes", "thresholds"):
+    for name in ("scenes", "thresholds", "targets"):
+        if given.get(name) in ("labels", "raw", "truth"):
+            continue
         if given.get(name) and not is_url(given[name]):
             path = Path(given[name]).expanduser().absolute()
             if out.resolve() in (path.resolve(), *path.resolve().parents):
@@ -141,6 +144,8 @@ def _check_places(out: Path, given: dict[str, object]) -> None:
             given[name] = str(path)
     if given.get("scenes"):
         check_scenes(given["scenes"])
+    if Path(given.get("targets", "")).is_absolute() and not any(Path(given["targets"]).glob("*.tif")):
+        raise InputError(f"targets: {given['targets']} holds no rasters; name them SCENE.tif")
     if given.get("thresholds"):
         Thresholds.load(given["thresholds"])
 
@@ -193,6 +198,20 @@ def _conclude(out: Path, given: dict[str, object], record: resume.Record, starte
     write_json(out / "run.json", manifest)
     report.write(out)
     return manifest
+
+
+def _withdraw(out: Path, created: Path | None) -> None:
+    """Leave nothing behind of a run that could not begin, and of folders only those that were there."""
+    for stage in STAGES:
+        resume.clear(out, stage)
+    for name in (resume.RECORD, catalogues.RUN_MARK):
+        (out / name).unlink(missing_ok=True)
+    for name in ("figures", "notebooks"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    with contextlib.suppress(OSError):  # not empty
+        for folder in (out, *out.parents):
+            if created and folder.is_relative_to(created):
+                folder.rmdir()
 
 
 def _left_out(out: Path) -> list[dict[str, str]]:
