@@ -131,7 +131,7 @@ def catalogue(
     quarantined, seen = [], {}
     for name, path in names(find(where)).items():
         try:
-            item = _item(name, sources.resolve(_absolute(path)), check(path))
+            item = describe(name, sources.resolve(absolute(path)), check(path))
             marks = item.assets["image"].extra_fields
             first = seen.setdefault(next(iter(marks.values()), name), path)
             if first != path:
@@ -154,24 +154,31 @@ def save_catalogue(path: str | os.PathLike, items: pystac.ItemCollection, quaran
 
 
 def load_catalogue(path: str | os.PathLike) -> pd.DataFrame:
-    """Read STAC items: ``path`` (what to open) and ``truth`` (a path or None), with ``scene`` as index.
+    """Read STAC items into a table with ``scene`` as index.
 
+    ``path`` is what to open, ``truth`` a path or None, ``datetime`` in ISO 8601 or None.
     They may be those of `save_catalogue`, or those that a search of an archive found.
     """
     import pandas as pd
 
     rows = [
-        {"scene": item["id"], "path": _opened(item), "truth": item["assets"].get("truth", {}).get("href")}
+        {
+            "scene": item["id"],
+            "path": _opened(item),
+            "truth": item["assets"].get("truth", {}).get("href"),
+            "datetime": item["properties"].get("datetime"),
+        }  # fmt: skip
         for item in read_json(path)["features"]
     ]
-    return pd.DataFrame(rows, columns=["scene", "path", "truth"], dtype=object).set_index("scene")
+    return pd.DataFrame(rows, columns=["scene", "path", "truth", "datetime"], dtype=object).set_index("scene")
 
 
 def _in_safe(folder: Path) -> bool:
     return folder.suffix.upper() == ".SAFE"
 
 
-def _absolute(path: str | os.PathLike) -> str:
+def absolute(path: str | os.PathLike) -> str:
+    """Return a source's string with an absolute path; a URL stays."""
     place, options = sources.split(path)
     return os.fspath(path) if is_url(place) else sources.join(Path(place).absolute(), options)
 
@@ -186,7 +193,8 @@ def _opened(item: dict) -> str:
     return str(sources.Source.of_item(pystac.Item.from_dict(item)))
 
 
-def _item(name: str, source: sources.Source, valid: float) -> pystac.Item:
+def describe(name: str, source: sources.Source, valid: float) -> pystac.Item:
+    """Describe a scene as a STAC item; see `catalogue`."""
     import antimeridian
     import pystac
     from rasterio.warp import transform

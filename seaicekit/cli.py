@@ -10,7 +10,7 @@ from pathlib import Path
 from seaicekit import __version__, sources
 from seaicekit.files import InputError
 
-DEMO = {"synthetic_count": 4, "synthetic_size": 1024, "test_fraction": 0.5}
+PRESETS = Path(__file__).parent / "presets"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="The parameters are those of the notebooks' parameters cells, listed in the README; "
         "for example: -p water_max 80 -p epochs 30. A run that is already in DIR is replaced.",
     )
-    run.add_argument("params", nargs="?", metavar="PARAMS.yaml", help="parameters: a YAML file of name: value")
+    run.add_argument("params", nargs="?", metavar="PARAMS.yaml", help="parameters: a YAML file of name: value, or "
+                     "one that comes with seaicekit: demo, paper")  # fmt: skip
     run.add_argument("--scenes", metavar="FOLDER", help="a folder of images, searched through, or a quoted pattern")
     run.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME of the scenes' folder)")
     run.add_argument(
@@ -97,6 +98,17 @@ def _parser() -> argparse.ArgumentParser:
     tuner.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
     tuner.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
     tuner.set_defaults(command=_bench_tuner)
+    train = bench.add_parser("train", help="training: scaling over ranks, beside Keras' fit; some 20 minutes")
+    train.add_argument("--ranks", default="1,2", metavar="N,N", help="numbers of ranks (default: %(default)s)")
+    train.add_argument("--count", type=int, default=32, metavar="N", help="tiles an epoch (default: %(default)s)")
+    train.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
+    train.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
+    train.set_defaults(command=_bench_train)
+    predict = bench.add_parser("predict", help="mapping whole scenes, beside Keras' predict; some 10 minutes")
+    predict.add_argument("--size", type=int, default=2048, metavar="PIXELS", help="a side (default: %(default)s)")
+    predict.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
+    predict.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
+    predict.set_defaults(command=_bench_predict)
     return parser
 
 
@@ -125,6 +137,23 @@ def _bench_tuner(arguments: argparse.Namespace) -> int:
     return _measured(*tuner.run(arguments.size, arguments.part), {"size": arguments.size}, arguments.json)
 
 
+def _bench_train(arguments: argparse.Namespace) -> int:
+    from seaicekit.bench import train
+
+    try:
+        ranks = [int(number) for number in arguments.ranks.split(",")]
+    except ValueError:
+        raise InputError(f"--ranks: must be numbers such as 1,2, not {arguments.ranks!r}") from None
+    settings = {"ranks": ranks, "count": arguments.count}
+    return _measured(*train.run(ranks, arguments.count, parts=arguments.part), settings, arguments.json)
+
+
+def _bench_predict(arguments: argparse.Namespace) -> int:
+    from seaicekit.bench import predict
+
+    return _measured(*predict.run(arguments.size, arguments.part), {"size": arguments.size}, arguments.json)
+
+
 def _bench_accuracy(arguments: argparse.Namespace) -> int:
     from seaicekit.bench import accuracy
 
@@ -144,7 +173,7 @@ def _measured(rows: list[dict], raw: dict, settings: dict, file: str | None) -> 
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    return _chain(arguments.out, DEMO)
+    return _chain(arguments.out, _read_yaml("demo"))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -159,8 +188,9 @@ def _run(arguments: argparse.Namespace) -> int:
         raise InputError(f"out: must be the path of a folder, not {named!r}")
     out = arguments.out or named
     scenes = given.get("scenes")
-    if not scenes and given.get("search"):
-        return _chain(out or Path("runs") / "search", given, arguments.strict)
+    for other in ("search", "synthetic_count"):
+        if not scenes and given.get(other):
+            return _chain(out or Path("runs") / other.split("_")[0], given, arguments.strict)
     if not scenes:
         raise InputError("scenes: missing parameter; give --scenes FOLDER, or scenes: FOLDER in the YAML file")
     if not isinstance(scenes, str):
@@ -173,8 +203,12 @@ def _run(arguments: argparse.Namespace) -> int:
 def _read_yaml(path: str) -> dict:
     import yaml
 
+    shipped = PRESETS / f"{path}.yaml"
+    path = str(shipped) if shipped.is_file() and "/" not in path else path
     if Path(path).suffix.lower() not in (".yaml", ".yml"):
-        raise InputError(f"{path}: not a .yaml file; put a folder or pattern after --scenes, in quotes")
+        raise InputError(
+            f"{path}: not a .yaml file, nor demo or paper; put a folder or pattern after --scenes, in quotes"
+        )
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -14,7 +14,7 @@ import socket
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from seaicekit.files import InputError
 
 if TYPE_CHECKING:
-    from pyspark import SparkContext
+    from pyspark import Broadcast, SparkContext
     from pyspark.sql import SparkSession
 
 Engine = Literal["serial", "processes", "dask", "spark"]
@@ -35,7 +35,9 @@ POLL_SECONDS = 0.5  # of progress; the end is noticed at once
 
 
 @contextmanager
-def mapper(engine: Engine, workers: int = 2, master: str | None = None) -> Iterator[Mapper]:
+def mapper(
+    engine: Engine, workers: int = 2, master: str | None = None, common: bytes | None = None
+) -> Iterator[Mapper]:
     """Hold an engine for a ``with`` block; yield its ``map(function, tasks, tick)``.
 
     The map calls ``function``, which other processes must be able to import, on each task and yields the
@@ -48,6 +50,9 @@ def mapper(engine: Engine, workers: int = 2, master: str | None = None) -> Itera
         Number of processes; Spark takes its own from ``master``.
     master : str, optional
         Spark's master; ``local[*]`` if none is given.
+    common : bytes, optional
+        For Spark: what all tasks need, such as a model. It is broadcast, once an executor, and the function
+        gets it as second argument.
 
     Raises
     ------
@@ -62,7 +67,8 @@ def mapper(engine: Engine, workers: int = 2, master: str | None = None) -> Itera
         yield lambda function, tasks, tick: _ticking(map(function, tasks), tick)
     elif engine == "spark":
         with spark_session(master) as spark:
-            yield lambda function, tasks, tick: _spark_map(spark, function, tasks, tick)
+            shared = () if common is None else (spark.sparkContext.broadcast(common),)
+            yield lambda function, tasks, tick: _spark_map(spark, function, tasks, tick, shared)
     else:
         from joblib.externals.loky.process_executor import BrokenProcessPool
 
@@ -107,15 +113,19 @@ def _dask(workers: int) -> Iterator[Mapper]:
         yield mapped
 
 
-def _alone(function: Callable[[Task], Result], task: Task) -> Result:
+def _alone(function: Callable[..., Result], task: Task, *common: bytes) -> Result:
     import cv2
 
     cv2.setNumThreads(1)  # the processes are the parallelism
-    return function(task)
+    return function(task, *common)
 
 
 def _spark_map(
-    spark: SparkSession, function: Callable[[Task], Result], tasks: list[Task], tick: Tick
+    spark: SparkSession,
+    function: Callable[..., Result],
+    tasks: list[Task],
+    tick: Tick,
+    common: Sequence[Broadcast] = (),
 ) -> Iterator[Result]:
     import pyarrow as pa
 
@@ -127,7 +137,7 @@ def _spark_map(
     def partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for number in batch["id"].to_pylist():
-                result = json.dumps(_alone(function, shared.value[number]))
+                result = json.dumps(_alone(function, shared.value[number], *(each.value for each in common)))
                 yield pa.RecordBatch.from_pydict({"id": [number], "result": [result]})
 
     # Starting on a partition costs a tenth of a second, so small work gets few and large work many.

@@ -86,7 +86,7 @@ def train(
         raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}") from None
     if launcher not in get_args(Launcher):
         raise InputError(f'launcher: must be "inprocess", "ipyparallel" or "horovodrun", not {launcher!r}')
-    _check_ranks(ranks, launcher, hosts)
+    check_ranks(ranks, launcher, hosts)
     _require_horovod()
     plan(wanted)  # so that what is wrong there is told before anything starts
     with _Display(on_epoch, progress) as display:
@@ -152,7 +152,8 @@ class _Display:
         self._bar.close()
 
 
-def _check_ranks(ranks: int, launcher: Launcher, hosts: str | None) -> None:
+def check_ranks(ranks: int, launcher: Launcher, hosts: str | None) -> None:
+    """Refuse more ranks than there are slots, and hosts that cannot be understood."""
     if ranks < 1 or (launcher == "inprocess" and ranks > 1):
         raise InputError(f"ranks: must be at least 1, and 1 in process, not {ranks}")
     if hosts is None:

@@ -24,7 +24,7 @@ from datetime import UTC, date, datetime
 from importlib import metadata
 from pathlib import Path
 
-from seaicekit import catalogues, engines, labels, launch, scenes, stac, tiles, training
+from seaicekit import catalogues, engines, labels, launch, scenes, splits, stac, tiles, training
 from seaicekit.autolabel import load_table
 from seaicekit.files import InputError, read_json, write_json
 from seaicekit.remote import is_url
@@ -56,12 +56,14 @@ def notebooks() -> Path:
 
 def parameters() -> dict[str, dict[str, object]]:
     """Return stage → parameter → default, as the notebooks' ``parameters`` cells have them."""
-    papermill = _papermill()
-    found = {}
-    for stage in STAGES:
-        inferred = papermill.inspect_notebook(str(notebooks() / f"{stage}.ipynb"))
-        found[stage] = {name: ast.literal_eval(value["default"]) for name, value in inferred.items()}
-    return found
+    return {stage: _declared(notebooks() / f"{stage}.ipynb") for stage in STAGES}
+
+
+def _declared(notebook: Path) -> dict[str, object]:
+    """Read a notebook's ``parameters`` cell; papermill would, too, but takes seconds to import."""
+    cells = read_json(notebook)["cells"]
+    source = next("".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ()))
+    return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse(source).body}
 
 
 def _papermill() -> types.ModuleType:
@@ -153,10 +155,8 @@ def _check_values(values: dict[str, object]) -> None:
             raise InputError(f"{name}: must be at least 1, not {values[name]}")
     if values["synthetic_size"] < 16:
         raise InputError(f"synthetic_size: must be at least 16, not {values['synthetic_size']}")
-    if not 0 < values["test_fraction"] < 1:
-        raise InputError(f"test_fraction: must lie between 0 and 1, not {values['test_fraction']}")
-    if values["launcher"] == "inprocess" and values["ranks"] > 1:
-        raise InputError(f"ranks: must be 1 with the launcher inprocess, not {values['ranks']}")
+    splits.check(values["split"], values["test_fraction"])
+    launch.check_ranks(values["ranks"], values["launcher"], values["hosts"])
     if not 0 <= values["max_cloud"] <= 100:
         raise InputError(f"max_cloud: must lie between 0 and 100, not {values['max_cloud']}")
     if values["search"]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seaicekit import evaluation, models
 from seaicekit.autolabel import load_table
-from seaicekit.classes import LEGEND
 from seaicekit.files import read_json, write_json, write_text
+from seaicekit.thresholds import Thresholds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +23,13 @@ SCORES = {
     "accuracy_cuts": "cuts alone",
     "majority_accuracy": "calling everything the commonest class",
 }
+STRATA = {
+    "all": "Accuracy",
+    "cloud < 10 %": "Cloud < 10 %",
+    "cloud >= 10 %": "Cloud ≥ 10 %",
+    "interior": "Interior",
+    "edge": "Floe edges",
+}
 RARE = 0.005  # a class below this share of the labels is worth a word
 PICTURES = {
     "footprints.png": "Where the scenes lie",
@@ -30,61 +39,57 @@ PICTURES = {
     "strata.png": "The cloudiest scene, filtered and labelled",
     "curves.png": "Training",
     "maps.png": "Maps",
-    "confusion.png": "Confusion with the truth",
+    "scores.png": "The map beside its baselines",
+    "confusion.png": "Confusion",
+    "reliability.png": "Whether confidences mean what they say",
+    "series.png": "Ice over time",
 }
 
 
-def save_metrics(
-    run_dir: str | os.PathLike,
-    maps: pd.DataFrame,
-    chosen: pd.DataFrame,
-    agreement: dict,
-    truth: dict[str, dict],
-) -> None:
+def save_metrics(run_dir: str | os.PathLike, maps: pd.DataFrame, tiles: pd.DataFrame, found: dict) -> None:
     """Write ``metrics.json``: all scores of a run, and under ``figures`` those that people are told first.
 
     Parameters
     ----------
     run_dir : path
-        The run's folder, with its ``tiles.parquet``, ``scenes.json`` and ``model/training.json``.
+        The run's folder, with its ``scenes.json``, its labels and ``model/training.json``.
     maps : pandas.DataFrame
         As from `seaicekit.predict`.
-    chosen : pandas.DataFrame
-        The test tiles.
-    agreement : dict
-        Scores of the map against the automatic labels.
-    truth : dict
-        Rule → its scores against truth, with "U-Net", "filter and cuts" and "cuts alone"; empty without truth.
+    tiles : pandas.DataFrame
+        The tile index.
+    found : dict
+        As from `seaicekit.evaluation.assess`.
     """
-    import pandas as pd
-
-    folder = Path(run_dir)
+    folder, test = Path(run_dir), tiles[tiles["split"] == "test"]["scene"].unique()
     training, catalogued = read_json(folder / "model" / "training.json"), read_json(folder / "scenes.json")
     figures = {
         "scenes": len(catalogued["features"]),
         "quarantined": len(catalogued["seaicekit:quarantined"]),
-        "tiles": len(pd.read_parquet(folder / "tiles.parquet")),
-        "test_scenes": chosen["scene"].nunique(),
-        # Of a single scene tiles are held out, of several whole scenes.
-        "held_out": "tiles" if len(maps) == 1 else "scenes",
-        "agreement": agreement["accuracy"],
-        "agreement_majority": agreement["majority_accuracy"],
+        "tiles": len(tiles),
+        "test_scenes": len(test),
+        "held_out": "scenes" if (tiles.groupby("scene")["split"].nunique() == 1).all() else "tiles",
+        "agreement": found["agreement"]["accuracy"],
+        "agreement_majority": found["agreement"]["majority_accuracy"],
         **{name: training[name] for name in ("ranks", "parameters", "images_per_second")},
         "epochs": len(training["epochs"]),
+        **evaluation.headline(found),
+        "calibration_error": found["reliability"]["ece"],
+        "label_shares": _label_shares(folder),
     }
-    if truth:
-        rules = {"accuracy": "U-Net", "accuracy_labels": "filter and cuts", "accuracy_cuts": "cuts alone"}
-        figures |= {key: truth[rule]["accuracy"] for key, rule in rules.items()}
-        figures["majority_accuracy"] = truth["U-Net"]["majority_accuracy"]
-    figures["label_shares"] = _label_shares(folder)
-    rows = maps.assign(split=maps["scene"].isin(chosen["scene"]).map({True: "test", False: "train"}))
-    rows = rows.drop(columns=["path", "map", "confidence"]).to_dict("records")
-    write_json(folder / "metrics.json", {"figures": figures, "agreement": agreement, "truth": truth, "maps": rows})
+    rows = maps.assign(split=maps["scene"].isin(test).map({True: "test", False: "train"}))
+    tables = {
+        "scores": found["table"], "concentration": found["concentration"],
+        "maps": rows.drop(columns=["path", "map", "confidence"]),
+    }  # fmt: skip
+    told = {name: json.loads(table.to_json(orient="records", date_format="iso")) for name, table in tables.items()}
+    kept = ("against", "confusion", "agreement", "reliability", "ssim")
+    write_json(folder / "metrics.json", {"figures": figures} | {name: found[name] for name in kept} | told)
 
 
 def _label_shares(folder: Path) -> dict[str, float]:
     """Return how much of the valid area the automatic labels give to each class."""
-    counts = load_table(folder / "labels")[["open_water", "thin_ice", "thick_ice"]].sum()
+    legend = Thresholds.load(folder / "thresholds.json").legend
+    counts = load_table(folder / "labels")[[entry.name.replace(" ", "_") for entry in legend]].sum()
     return {name: float(count / counts.sum()) for name, count in counts.items()}
 
 
@@ -141,10 +146,32 @@ def write(run_dir: str | os.PathLike) -> Path:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     run = read_json(folder / "run.json")
     notes = [note for note in (untrained(run["figures"]), missing(run["figures"])) if note]
+    metrics = read_json(folder / "metrics.json")
     page = environment.from_string(source).render(
-        name=folder.resolve().name, run=run, metrics=read_json(folder / "metrics.json"),
-        scores=SCORES, notes=notes, pictures=pictures, legend=LEGEND,
+        name=folder.resolve().name, run=run, metrics=metrics, rules=_rules(metrics), classes=_classes(metrics),
+        strata=STRATA, notes=notes, pictures=pictures,
+        legend=models.read_card(folder / "model" / "model.keras").legend,
         notebooks=sorted(p.name for p in folder.glob("notebooks/*.ipynb")),
     )  # fmt: skip
     write_text(folder / "report.html", page)
     return folder / "report.html"
+
+
+def _rules(metrics: dict) -> dict[str, dict[str, dict]]:
+    """Return rule → column of the table of scores → row of ``scores``."""
+    columns = {("accuracy", stratum): stratum for stratum in STRATA} | {("balanced_accuracy", "all"): "balanced"}
+    found: dict[str, dict[str, dict]] = {}
+    for row in metrics["scores"]:
+        column = columns.get((row["score"], row["stratum"]))
+        if column and not row["scene"] and not row["class"]:
+            found.setdefault(row["rule"], {})[column] = row
+    return found
+
+
+def _classes(metrics: dict) -> dict[str, dict[str, dict]]:
+    """Return class → score → row of ``scores``, of the map."""
+    found: dict[str, dict[str, dict]] = {}
+    for row in metrics["scores"]:
+        if row["rule"] == evaluation.assessment.MAP and row["stratum"] == "all" and row["class"]:
+            found.setdefault(row["class"], {})[row["score"]] = row
+    return found

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seaicekit import clouds, labels, rasters, scenes
+from seaicekit import clouds, labels, rasters, scenes, splits
 from seaicekit.autolabel import provenance
 from seaicekit.classes import NODATA
 from seaicekit.files import InputError, replacing
@@ -26,6 +26,9 @@ def index(
     size: int = SIZE,
     test_fraction: float = 0.25,
     seed: int = 0,
+    split: splits.Split = "scene",
+    dates: Mapping[str, str | None] | None = None,
+    truth: Mapping[str, str | None] | None = None,
 ) -> pd.DataFrame:
     """Cut labelled scenes into tiles and say which are for training and which for testing.
 
@@ -38,11 +41,11 @@ def index(
         The index is written there, as Parquet.
     size : int
         Pixels a side. Tiles at a scene's lower and right edge may be smaller.
-    test_fraction : float, 0 to 1
-        Share of the scenes kept for testing, at least one. Tiles of one scene never stand on both sides
-        of the split, which is where the paper's random split leaks; only of a single scene are tiles split.
-    seed : int
-        Chooses among the scenes.
+    test_fraction, seed, split, dates
+        Which are for testing, see `seaicekit.splits.choose`: a quarter of the scenes if nothing is said. Tiles
+        of one scene never stand on both sides then, which is where the paper's random split leaks.
+    truth : dict, optional
+        Scene → class raster or None: kept as column ``truth``, for a training on it.
 
     Returns
     -------
@@ -57,10 +60,12 @@ def index(
     Raises
     ------
     InputError
-        No scene, or no tile with data; a label raster that is missing or of another shape.
+        No scene, or no tile with data; a label raster that is missing or of another shape; scenes that do not
+        come apart as asked.
     """
     import pandas as pd
 
+    splits.check(split, test_fraction)
     rows: list[dict] = []
     for scene in labelled[labelled["labels"].notna()].itertuples():
         with scenes.reading(scene.path) as reader:
@@ -69,7 +74,9 @@ def index(
         raise InputError("tiles: no labelled scene holds a pixel of data; look at labels.csv for the reasons")
     tiles = pd.DataFrame(rows)
     tiles = tiles.fillna(dict.fromkeys(tiles.columns, 0.0))  # a class that only some scenes' cuts know
-    tiles.insert(8, "split", _split(tiles, test_fraction, seed))
+    tiles.insert(8, "split", splits.choose(tiles, split, test_fraction, seed, dates))
+    if truth is not None:
+        tiles["truth"] = tiles["scene"].map(dict(truth))
     with replacing(path) as place:
         tiles.to_parquet(place, index=False)
     return tiles
@@ -98,23 +105,6 @@ def _rows(scene: tuple, reader: scenes.SceneReader, size: int) -> list[dict]:
         unseen = {"nodata": 1 - valid.mean(), "cloud": cloud[valid].mean(), "cloud_from": source}
         rows.append(place | {"size": size} | shares | unseen)
     return rows
-
-
-def _split(tiles: pd.DataFrame, test_fraction: float, seed: int) -> np.ndarray:
-    """Choose the test scenes evenly along their cloudiness, from a random start."""
-    if not 0 < test_fraction < 1:
-        raise InputError(f"test_fraction: must lie between 0 and 1, not {test_fraction}")
-    unit = tiles["scene"]
-    if unit.nunique() == 1:
-        if len(tiles) == 1:
-            raise InputError("tiles: a single tile cannot be split into training and test; give more scenes")
-        warnings.warn("only one scene: its tiles are split, so scores will flatter", stacklevel=3)
-        unit = tiles.index.to_series()
-    ordered = tiles["cloud"].groupby(unit).mean().sort_values(kind="stable").index.to_numpy()
-    count = min(len(ordered) - 1, max(1, round(test_fraction * len(ordered))))
-    step = len(ordered) / count
-    chosen = ((np.random.default_rng(seed).uniform(0, step) + step * np.arange(count)) // 1).astype(int)
-    return np.where(unit.isin(ordered[chosen]), "test", "train")
 
 
 def load(tiles: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

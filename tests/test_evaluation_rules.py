@@ -195,8 +195,9 @@ def test_cuts_with_a_class_of_their_own(small):
     shown = evaluation.compare({"perfect": truths}, truths, images=images, thresholds=cuts, draws=10)
     assert "melt pond" in set(shown["class"]) and value(shown, "perfect").value == 1
     catalogue = pd.DataFrame({"path": images, "truth": truths})
-    scores = evaluation.score_rules({"labels": truths}, catalogue, index, cuts)
-    assert {len(each["confusion"]) for each in scores.values()} == {4}
+    predicted = pd.DataFrame({"map": truths, "confidence": dict.fromkeys(truths, np.full((160, 160), 90, np.uint8))})
+    found = evaluation.assess(predicted, truths, catalogue, index, cuts)
+    assert np.shape(found["confusion"]["counts"]) == (4, 4) and found["confusion"]["classes"][3] == "melt pond"
 
 
 def test_difference_with_few_scenes_says_so():

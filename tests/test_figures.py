@@ -14,7 +14,6 @@ def test_figures_are_drawn(small, tmp_path):
         maps.gallery(labelled.path),
         maps.labelled(labelled.path, sik.Thresholds(), labelled.labels),
         maps.histogram(list(labelled.path), sik.Thresholds()),
-        maps.confusion([[3, 1, 0], [0, 0, 0], [1, 0, 9]], "title"),
         maps.curves([{"epoch": 1, "loss": 1, "val_loss": 2, "accuracy": 0.5, "val_accuracy": 0.4}]),
     ]
     for number, figure in enumerate(figures):

@@ -1,3 +1,4 @@
+import ast
 import json
 import re
 import subprocess
@@ -64,6 +65,9 @@ def test_demo_scores_are_those_of_its_rasters(demo):
         valid = truth != 255
         right, total = right + (prediction == truth)[valid].sum(), total + valid.sum()
     assert manifest["figures"]["accuracy"] == pytest.approx(right / total)
+    assert sum(map(sum, metrics["confusion"]["counts"])) == metrics["reliability"]["pixels"] == total
+    rules = {row["rule"] for row in metrics["scores"]}
+    assert rules == {"U-Net", "filter and cuts", "fixed cuts (30, 204)", "majority class"}
 
 
 def test_demo_ranks_end_with_equal_weights(demo):
@@ -85,7 +89,7 @@ def test_demo_notebooks_ran_in_order_and_show_pictures(demo):
 def test_report_is_one_page_and_its_numbers_are_the_manifests(demo):
     folder, manifest, _ = demo
     page = (folder / "report.html").read_text()
-    assert not re.search(r'(src|href)="https?:', page) and page.count("data:image/png;base64,") == 8
+    assert not re.search(r'(src|href)="https?:', page) and page.count("data:image/png;base64,") == 10
     for key in ("accuracy", "accuracy_labels", "accuracy_cuts", "majority_accuracy", "agreement"):
         assert f"{100 * manifest['figures'][key]:.2f} %" in page
 
@@ -121,6 +125,7 @@ def test_own_scenes_without_truth_have_no_accuracy(own):
     out, done = own
     manifest = json.loads((out / "run.json").read_text())
     assert not {"accuracy", "accuracy_labels", "accuracy_cuts"} & manifest["figures"].keys()
+    assert "agreement with them is not accuracy" in (out / "report.html").read_text()
     assert "No truth" in done.stdout and "agreement" in manifest["figures"]
     assert sorted(Path(row["path"]).name for row in manifest["quarantined"]) == ["cut.png", "notes.png"]
     assert "notes.png: cannot be read" in done.stdout
@@ -262,11 +267,15 @@ def test_a_failing_notebook_ends_the_run_with_its_cell_and_traceback(tmp_path, s
 
 
 def test_parameters_are_declared_once_and_typed():
+    import papermill
+
     seen = {}
     for stage, names in pipeline.parameters().items():
         book = nbformat.read(pipeline.notebooks() / f"{stage}.ipynb", 4)
         assert sum("parameters" in cell.metadata.get("tags", []) for cell in book.cells) == 1
         assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in book.cells)
+        known = papermill.inspect_notebook(str(pipeline.notebooks() / f"{stage}.ipynb"))
+        assert {name: ast.literal_eval(each["default"]) for name, each in known.items()} == names
         for name, default in names.items():
             assert seen.setdefault(name, default) == default, name
     readme = (ROOT / "README.md").read_text()

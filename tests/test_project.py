@@ -14,9 +14,9 @@ from conftest import ROOT
 # The rooms of the design, top to bottom: a module imports only from rows above its own.
 ROOMS = (
     "files", "classes", "remote", "safe", "sources", "readers", "scenes", "geojson", "points", "catalogues", "polar",
-    "stac", "rasters", "synthetic", "fitting", "ranges", "thresholds", "clouds", "labels", "preview", "engines",
-    "autolabel", "tiles", "inputs", "unet", "models", "data", "checkpoints", "settings", "steps", "training", "ranks",
-    "launch", "evaluation", "mapping", "study", "maps", "widgets", "report", "pipeline", "cli",
+    "stac", "rasters", "areas", "synthetic", "fitting", "ranges", "thresholds", "clouds", "labels", "preview",
+    "engines", "autolabel", "splits", "tiles", "inputs", "unet", "models", "data", "checkpoints", "settings", "steps",
+    "training", "ranks", "launch", "evaluation", "mapping", "study", "maps", "widgets", "report", "pipeline", "cli",
 )  # fmt: skip
 
 

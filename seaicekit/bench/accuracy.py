@@ -128,7 +128,7 @@ def _scored(name: str, scores: pd.DataFrame) -> Rows:
 
 
 def _apart(name: str, apart: pd.DataFrame) -> Rows:
-    """Return what the issue asks of the differences, each with its interval in every seed."""
+    """Return the differences, each with its interval in every seed."""
     rows = []
     for (a, b), found in apart[apart["stratum"] == "all"].groupby(["a", "b"], sort=False):
         each = ", ".join(

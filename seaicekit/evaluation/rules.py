@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seaicekit import labels, rasters, scenes
+from seaicekit import rasters
 from seaicekit import tiles as tiling
 from seaicekit.classes import NODATA, SeaIceClass
 from seaicekit.evaluation import inputs
@@ -247,39 +247,3 @@ def score_tiles(
         [tiling.only(rasters.codes(one), rows) for one, (_, rows) in zip(several[1], groups, strict=True)],
         legend=legend or inputs.legend_of([*several[0], *several[1]]),
     )
-
-
-def score_rules(
-    rules: dict[str, dict[str, Raster]], catalogue: pd.DataFrame, chosen: pd.DataFrame, thresholds: Thresholds
-) -> dict[str, dict]:
-    """Score several rules' rasters against the truth on the chosen tiles, and the cuts alone beside them.
-
-    Parameters
-    ----------
-    rules : dict
-        Rule → scene name → class raster.
-    catalogue : pandas.DataFrame
-        As from `seaicekit.catalogues.load_catalogue`, with ``scene`` as index.
-    chosen : pandas.DataFrame
-        Rows of a tile index.
-    thresholds : Thresholds
-        The cuts.
-
-    Returns
-    -------
-    dict
-        Rule → scores as from `evaluate`, with the rule "cuts alone" last; empty where no chosen scene has a
-        truth.
-    """
-    truths = catalogue.truth[chosen["scene"].unique()].dropna()
-    if truths.empty:
-        return {}
-    plain_cuts = {}
-    for name in truths.index:
-        with scenes.reading(catalogue.path[name]) as reader:
-            plain_cuts[name] = labels.raw(*reader.read(), thresholds)
-    rules = rules | {"cuts alone": plain_cuts}
-    known = [raster for made in rules.values() for name, raster in dict(made).items() if name in truths.index]
-    # One legend for all, so that the rules' matrices can be laid side by side.
-    legend = inputs.legend_of([*known, *truths], thresholds.legend)
-    return {rule: score_tiles(made, truths, chosen, legend) for rule, made in rules.items()}

@@ -4,7 +4,6 @@ from seaicekit.maps.calibration import fit_curve, histogram
 from seaicekit.maps.charts import confusion_matrices, confusion_matrix, reliability_diagram, score_bars
 from seaicekit.maps.figures import (
     coloured,
-    confusion,
     curves,
     footprints,
     gallery,
@@ -18,10 +17,11 @@ from seaicekit.maps.figures import (
 )
 from seaicekit.maps.page import save_html
 from seaicekit.maps.paper import save_png
+from seaicekit.maps.series import time_series
 from seaicekit.maps.view import interactive
 
 __all__ = [
-    "coloured", "confusion", "confusion_matrices", "confusion_matrix", "curves", "fit_curve", "footprints", "gallery",
+    "coloured", "confusion_matrices", "confusion_matrix", "curves", "fit_curve", "footprints", "gallery",
     "histogram", "interactive", "labelled", "live_curves", "mapped", "panels", "reliability_diagram", "rgb", "save",
-    "save_html", "save_png", "score_bars", "strata",
+    "save_html", "save_png", "score_bars", "strata", "time_series",
 ]  # fmt: skip

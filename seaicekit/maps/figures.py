@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from seaicekit import labels, polar, rasters, scenes
 from seaicekit.autolabel import provenance
 from seaicekit.classes import LEGEND, NODATA, SeaIceClass
+from seaicekit.evaluation.strata import CLOUDY
 from seaicekit.files import InputError, replacing
 from seaicekit.thresholds import Thresholds
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from seaicekit.scenes import Paths
 
 NODATA_GREY = (214, 214, 214)
-CLOUDY, CLOUD_COLOUR = 0.1, "#e07b39"  # the paper parts its scores at 10 % of cloud and shadow
+CLOUD_COLOUR = "#e07b39"
 
 
 def coloured(codes: np.ndarray, legend: Sequence[SeaIceClass] = LEGEND) -> np.ndarray:
@@ -215,7 +216,11 @@ def strata(path: str | os.PathLike, label_path: str | os.PathLike, tiles: pd.Dat
 
 
 def mapped(
-    predicted: pd.DataFrame, catalogue: pd.DataFrame, names: Iterable[str], most: int = 4
+    predicted: pd.DataFrame,
+    catalogue: pd.DataFrame,
+    names: Iterable[str],
+    legend: Sequence[SeaIceClass] = LEGEND,
+    most: int = 4,
 ) -> matplotlib.figure.Figure:
     """Draw the first few of the named scenes beside their maps, confidences, and the truth if there is one.
 
@@ -223,13 +228,15 @@ def mapped(
     ----------
     predicted, catalogue : pandas.DataFrame
         As from `seaicekit.predict` and `seaicekit.catalogues.load_catalogue`, both with ``scene`` as index.
+    legend : sequence of SeaIceClass
+        The map's classes.
     """
     rows, names = [], list(names)[:most]
     for name in names:
         truth = {"truth": catalogue.truth[name]} if catalogue.truth[names].notna().all() else {}
         made = {"map": predicted["map"][name], "confidence": predicted["confidence"][name]}
         rows.append({"scene": catalogue.path[name]} | truth | made)
-    return panels(rows, names)
+    return panels(rows, names, legend)
 
 
 def panels(
@@ -303,25 +310,10 @@ def curves(history: pd.DataFrame | list[dict]) -> matplotlib.figure.Figure:
         axis.grid(alpha=0.3)
     axis.set_ylim(0, 1)
     axis.legend(frameon=False)
-    return figure
-
-
-def confusion(counts: list[list[int]], title: str = "") -> matplotlib.figure.Figure:
-    """Draw a confusion matrix, shares of each reference class (rows) and pixel counts."""
-    from matplotlib.figure import Figure
-
-    matrix = np.array(counts)
-    share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
-    figure = Figure(figsize=(4.6, 3.9), layout="constrained")
-    axis = figure.subplots()
-    axis.imshow(share, vmin=0, vmax=1, cmap="Blues")
-    names = [entry.name for entry in LEGEND]
-    axis.set(xticks=range(len(names)), yticks=range(len(names)), xticklabels=names, yticklabels=names)
-    axis.set(xlabel="map", ylabel="truth", title=title)
-    for (row, col), value in np.ndenumerate(share):
-        ink = "white" if value > 0.6 else "black"
-        text = f"{100 * value:.1f} %\n{matrix[row, col]:,}"
-        axis.text(col, row, text, ha="center", va="center", color=ink, fontsize=9)
+    if "images_per_second" in table:
+        said = f"{table['images_per_second'].iloc[-1]:.1f} images a second"
+        left = timedelta(seconds=round(table["seconds_left"].iloc[-1]))
+        figure.supxlabel(f"{said}, {left} left" if left else said, fontsize=9, color="0.35")
     return figure
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import rasterio.warp
 from rasterio.enums import ColorInterp
 
 from seaicekit import classes, polar, rasters, scenes, sources
+from seaicekit.areas import square_kilometres
 from seaicekit.classes import LEGEND, NODATA, SeaIceClass
 from seaicekit.files import InputError
 from seaicekit.readers import Window
@@ -28,7 +28,6 @@ Bounds = tuple[float, float, float, float]  # west, south, east, north
 MERCATOR = "EPSG:3857"
 SEEN = 4096  # pixels a side of the copy that is shown of a scene that no map reader understands
 LEAST, MOST = 33, 100  # per cent: of three classes the likeliest has at least a third
-GRID = 32  # cells a side whose areas are computed one by one
 SPARE = ("#e69f00", "#cc79a7", "#009e73", "#d55e00", "#f0e442", "#56b4e9")  # Okabe and Ito, told apart by all
 
 
@@ -294,31 +293,8 @@ def extent(layers: Sequence[Layer], crs: str) -> Bounds:
 
 
 def areas(layer: Layer) -> dict[int, float]:
-    """Measure a class raster: code → km² on the ellipsoid, of each class in its legend.
-
-    A map's square metres are not the Earth's: at 60° a pixel in EPSG:3413 is 8 % too large, in Web Mercator
-    four times. So the raster is cut into cells, and each cell's true area shared by its pixels.
-    """
-    import pyproj
-    import shapely
-
-    geod, square = pyproj.Geod(ellps="WGS84"), {entry.code: 0.0 for entry in layer.legend}
-    with rasters.opened(layer.file) as source:
-        rows, cols = (
-            np.unique(np.linspace(0, side, min(GRID, side) + 1).round().astype(int)).tolist() for side in source.shape
-        )
-        for top, bottom in itertools.pairwise(rows):
-            strip = source.read(1, window=rasterio.windows.Window(0, top, source.width, bottom - top))
-            for left, right in itertools.pairwise(cols):
-                counts = np.bincount(strip[:, left:right].ravel(), minlength=256)
-                # An edge that is straight on the map is bent on the Earth, so it gets points on its way.
-                edge = shapely.box(left, top, right, bottom).segmentize(max(right - left, bottom - top) / 4)
-                x, y = source.transform @ np.array(edge.exterior.xy)
-                lon, lat = rasterio.warp.transform(source.crs, "EPSG:4326", x, y)
-                pixel = abs(geod.polygon_area_perimeter(lon, lat)[0]) / ((bottom - top) * (right - left) * 1e6)
-                for code in square:
-                    square[code] += float(counts[code] * pixel)
-    return square
+    """Measure a class raster: code → km² on the ellipsoid, of each class in its legend."""
+    return square_kilometres(layer.file, layer.legend)
 
 
 def concentration(layer: Layer, square: Mapping[int, float]) -> float | None:

@@ -1,0 +1,182 @@
+"""Overlapping tiles over a scene, their probabilities blended, a strip at a time.
+
+A network with same-size convolutions sees zeros beyond a tile's edge, so what it says there depends on where
+the tile was cut. Each tile therefore loses a margin, and neighbours fade into one another over a further
+stretch. The grid of tiles is anchored to the scene's upper left corner, a margin beyond it, and moves in steps
+that the network's poolings divide, so that pixels meet the poolings in the same phase whatever the tiles' size.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seaicekit import inputs
+from seaicekit.files import InputError
+from seaicekit.scenes import Window
+
+if TYPE_CHECKING:
+    import keras
+
+    from seaicekit.models import Card
+
+    Image = Callable[[Window], np.ndarray]  # window → (rows, columns, channels) uint8
+    Network = Callable[[np.ndarray], np.ndarray]  # (tiles, rows, columns, channels) → probabilities
+
+MARGIN = 32  # pixels of a tile that are thrown away on each side; a multiple of any network's cell
+FADE = 32  # pixels over which neighbours fade into one another
+SIZE = 512  # pixels a side: larger tiles lose less to margins, smaller ones need less memory
+BATCH_PIXELS = 2**19  # at a time through the network
+
+
+def tile_size(card: Card, size: int | None) -> int:
+    """Return how large tiles are to be, in pixels a side.
+
+    Raises
+    ------
+    InputError
+        A size that the model cannot take.
+    """
+    if card.normalisation == "l2":
+        if size not in (None, card.size):
+            raise InputError(
+                f"size: this model normalises each tile by its columns, so it needs tiles of {card.size} as in "
+                f"training, not {size}; leave size out"
+            )
+        return card.size
+    size = SIZE if size is None else size
+    if size % card.cell or size <= 2 * MARGIN + FADE:
+        raise InputError(f"size: must be a multiple of {card.cell} above {2 * MARGIN + FADE}, not {size}")
+    return size
+
+
+@functools.lru_cache(maxsize=2)
+def compiled(model: keras.Model) -> Network:
+    """Return a model as a function that is traced once, whatever the tiles' shape."""
+    import tensorflow as tf
+
+    shape = tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.uint8)
+    function = tf.function(lambda tiles: model(tiles, training=False), input_signature=[shape])
+    return lambda tiles: function(tiles).numpy()
+
+
+def strips(
+    network: Network, read: Image, shape: tuple[int, int], card: Card, size: int
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield a scene's probabilities from top to bottom, in strips that do not overlap.
+
+    Parameters
+    ----------
+    network : callable
+        As from `compiled`.
+    read : callable
+        Gives the window of the scene as the network sees it; see `seaicekit.inputs.prepare`.
+    shape : (rows, columns)
+    card : seaicekit.models.Card
+    size : int
+        As from `tile_size`.
+
+    Yields
+    ------
+    rows : slice
+    probabilities : (rows, columns, classes) float32
+    """
+    whole = card.normalisation == "l2"  # else a small scene gets a tile that is no larger than it needs
+    tall, wide = (size if whole else min(size, _padded(length, card.cell)) for length in shape)
+    tops, lefts = (_starts(length, side) for length, side in zip(shape, (tall, wide), strict=True))
+    down, across = _ramp(tall), _ramp(wide)
+    weight = (down[:, None] * across)[..., None]
+    sums, norm = _covered(tops, down, shape[0]), _covered(lefts, across, shape[1])[:, None]
+    total = np.zeros((tall, shape[1] + 2 * (MARGIN + wide), len(card.legend)), np.float32)  # from MARGIN left of it
+    batches = _batches(read, shape, card, (tops, lefts), (tall, wide))
+    for (number, part), probabilities in _ahead(network, batches):
+        for left, each in zip(part, probabilities, strict=True):
+            total[:, left + MARGIN : left + MARGIN + wide] += weight * each
+        if part[-1] != lefts[-1]:
+            continue
+        # Further tiles begin to count a margin below their own top.
+        top, last = tops[number], number + 1 == len(tops)
+        begin, end = top + MARGIN, shape[0] if last else tops[number + 1] + MARGIN
+        done = total[begin - top : end - top, MARGIN : MARGIN + shape[1]]
+        yield slice(begin, end), done / (sums[begin:end, None, None] * norm)
+        if not last:
+            step = tops[number + 1] - top
+            total[: tall - step] = total[step:]
+            total[tall - step :] = 0
+
+
+def _batches(
+    read: Image, shape: tuple[int, int], card: Card, starts: tuple[range, range], sides: tuple[int, int]
+) -> Iterator[tuple[tuple[int, Sequence[int]], np.ndarray]]:
+    """Yield (which row of tiles, where they begin in it) and the tiles, black beyond the scene as no data is."""
+    (tops, lefts), (tall, wide) = starts, sides
+    many = max(1, BATCH_PIXELS // (tall * wide))
+    for number, top in enumerate(tops):
+        strip = np.zeros((tall, shape[1] + 2 * (MARGIN + wide), inputs.channels(card.inputs)), np.uint8)
+        first, last = max(0, top), min(shape[0], top + tall)
+        seen = read(Window(first, 0, last - first, shape[1]))
+        strip[first - top : last - top, MARGIN : MARGIN + shape[1]] = seen
+        for start in range(0, len(lefts), many):
+            part = lefts[start : start + many]
+            yield (number, part), np.stack([strip[:, left + MARGIN : left + MARGIN + wide] for left in part])
+
+
+def _ahead(network: Network, batches: Iterator[tuple[object, np.ndarray]]) -> Iterator[tuple[object, np.ndarray]]:
+    """Let the network work on a batch while what it said of the one before is put in its place."""
+    with ThreadPoolExecutor(1) as pool:
+        before = None
+        for place, tiles in batches:
+            now = place, pool.submit(network, tiles)
+            if before:
+                yield before[0], before[1].result()
+            before = now
+        if before:
+            yield before[0], before[1].result()
+
+
+def _padded(length: int, cell: int) -> int:
+    """Return the side of one tile that holds a whole scene."""
+    return -(-(length + 2 * MARGIN) // cell) * cell
+
+
+def _starts(length: int, side: int) -> range:
+    """Return where tiles begin along one side of a scene."""
+    return range(-MARGIN, max(1, length - FADE) - MARGIN, max(1, side - 2 * MARGIN - FADE))
+
+
+def _ramp(side: int) -> np.ndarray:
+    """Return how much a tile counts along one side: nothing in its margin, fully in its middle."""
+    depth = np.minimum(np.arange(side), np.arange(side)[::-1])
+    return np.clip((depth - MARGIN + 0.5) / FADE, 0, 1).astype(np.float32)
+
+
+def _covered(starts: range, ramp: np.ndarray, length: int) -> np.ndarray:
+    """Return the sum of what all tiles count, (length,), at each pixel of the scene."""
+    total = np.zeros(starts[-1] + len(ramp) + 2 * MARGIN + length, np.float32)
+    for start in starts:
+        total[start + MARGIN : start + MARGIN + len(ramp)] += ramp
+    return total[MARGIN : MARGIN + length]
+
+
+def classify(
+    model: keras.Model, card: Card, bands: np.ndarray, nodata: np.ndarray, size: int | None = None, **prepared: object
+) -> np.ndarray:
+    """Return class probabilities, (rows, columns, classes) float32, of a scene in memory.
+
+    Parameters
+    ----------
+    model, card
+        As from `seaicekit.models.load`.
+    bands, nodata : (3, rows, columns) uint8, (rows, columns) bool
+    size : int, optional
+        Pixels a side of the tiles; see `seaicekit.predict`.
+    **prepared
+        ``resolution`` and ``scl``, as for `seaicekit.inputs.prepare`.
+    """
+    image = inputs.prepare(bands, nodata, card.inputs, card.rule, **prepared)
+    parts = strips(compiled(model), lambda window: image[window.slices], nodata.shape, card, tile_size(card, size))
+    return np.concatenate([part for _, part in parts])

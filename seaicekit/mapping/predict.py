@@ -1,0 +1,266 @@
+"""Classify whole scenes and write what was found."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from seaicekit import areas, catalogues, engines, inputs, labels, models, rasters, scenes, sources
+from seaicekit.classes import NODATA, concentration
+from seaicekit.files import InputError, is_remote, write_json
+from seaicekit.mapping import blend
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+    import pystac
+
+    from seaicekit.models import Card
+    from seaicekit.scenes import Paths
+
+Engine = Literal["serial", "spark"]
+ITEMS = "maps.json"
+ENDS = {"map": "", "confidence": "_confidence"}
+
+
+def predict(
+    model: str | os.PathLike | tuple[keras.Model, Card],
+    paths: Paths,
+    out_dir: str | os.PathLike,
+    size: int | None = None,
+    engine: Engine = "serial",
+    master: str | None = None,
+    errors: Literal["raise", "quarantine"] = "raise",
+    prepared: inputs.Inputs | None = None,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Classify whole scenes with a trained model.
+
+    Tiles overlap and their probabilities are blended (`seaicekit.mapping.blend`), so that neither seams show
+    nor the tiles' size matters.
+
+    Parameters
+    ----------
+    model : path, or (keras.Model, seaicekit.models.Card)
+        As written by `seaicekit.train`, or as from `seaicekit.models.load`. Its card says how scenes are
+        prepared and what its classes are.
+    paths : paths
+        Scenes, as `seaicekit.open_scene` takes them; names for them as keys or index are kept.
+    out_dir : path
+        Gets ``NAME.tif`` (class codes, 255 no data) and ``NAME_confidence.tif`` (per cent, 255 no data) for
+        each scene, on the scene's grid, and ``maps.json``, a STAC ItemCollection of them.
+    size : int, optional
+        Pixels a side of the tiles, a multiple of 2^(depth - 1) above 96; 512 by default. A model with the
+        normalisation "l2" takes none but those of its training.
+    engine : "serial" or "spark"
+        In this process, or a scene a task of Spark's. The bytes are the same.
+    master : str, optional
+        Spark's master; ``local[*]`` if none is given.
+    errors : "raise" or "quarantine"
+        A scene that cannot be mapped ends the work, or is left out with its reason in the table.
+    prepared : "rgb", "grey" or "filtered", optional
+        Where the scenes are images that something has made so already: nothing is prepared, and a model of
+        other inputs refuses them.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a scene: ``scene``, ``path``, ``map``, ``confidence`` (paths), ``datetime`` (None where unknown),
+        of each class the share of valid pixels (``open_water`` …) and the true area (``open_water_km2`` …,
+        NaN without a CRS), ``ice_concentration`` (by area, else by pixels) and ``mean_confidence``, both from
+        0 to 1, and ``error``.
+
+    Raises
+    ------
+    InputError
+        No model, a model of other inputs, a scene that cannot be read, a folder that cannot be written, an
+        unknown engine.
+    """
+    import pandas as pd
+    from tqdm.auto import tqdm
+
+    for name, value, known in (("engine", engine, Engine), ("errors", errors, Literal["raise", "quarantine"])):
+        if value not in get_args(known):
+            raise InputError(f"{name}: must be one of {', '.join(get_args(known))}, not {value!r}")
+    named, card = _named(paths), models.read_card(model) if isinstance(model, str | os.PathLike) else model[1]
+    if prepared and prepared != card.inputs:
+        raise InputError(f"prepared: the scenes are {prepared}, and the model was trained on {card.inputs}; "
+                         f"give scenes that are {card.inputs}, or train with inputs={prepared!r}")  # fmt: skip
+    task = {"out_dir": os.fspath(out_dir), "size": blend.tile_size(card, size), "prepared": prepared}
+    tasks = [task | {"scene": name, "path": str(path)} for name, path in named.items()]
+    rows = []
+    with tqdm(total=len(tasks), desc="scenes", disable=not progress, unit_scale=True) as bar:
+        for row in (
+            _serial(model, tasks, bar.update) if engine == "serial" else _spark(model, tasks, master, bar.update)
+        ):
+            if "fatal" in row or (errors == "raise" and row.get("error")):
+                raise InputError(row.get("fatal") or row["error"])
+            rows.append(row)
+    if not any("map" in row for row in rows):
+        raise InputError(rows[0]["error"])
+    items = [row.pop("item") for row in rows if "item" in row]
+    write_json(Path(out_dir) / ITEMS, {"type": "FeatureCollection", "features": items})
+    return pd.DataFrame(rows, columns=list(dict.fromkeys([*_columns(card), "error"]))).astype({"error": object})
+
+
+def _named(paths: Paths) -> dict[str, str | os.PathLike]:
+    named = scenes.names(paths)
+    if not named:
+        raise InputError("paths: no scenes given; list at least one")
+    clash = next((name for name in named if f"{name}_confidence" in named), None)
+    if clash:
+        raise InputError(f"{clash}_confidence: the name is that of {clash}'s own raster; rename the scene")
+    return named
+
+
+def _columns(card: Card) -> list[str]:
+    names = [entry.name.replace(" ", "_") for entry in card.legend]
+    made = ["scene", "path", "map", "confidence", "datetime", *names, *(f"{name}_km2" for name in names)]
+    return [*made, "ice_concentration", "mean_confidence"]
+
+
+def _serial(model: object, tasks: list[dict], tick: Callable[[float], object]) -> Iterator[dict]:
+    """Map scenes here; a scene is written while the network is at the next."""
+    network, card = models.load(model) if isinstance(model, str | os.PathLike) else model
+    network = blend.compiled(network)
+    with ThreadPoolExecutor(1) as writer:
+        before = None
+        for task in tasks:
+            now = writer.submit(_written, task, _classified(task, network, card, tick), card)
+            if before:
+                yield before.result()
+            before = now
+        yield before.result()
+
+
+def _spark(model: object, tasks: list[dict], master: str | None, tick: Callable[[float], object]) -> Iterator[dict]:
+    """Broadcast the model's file and let workers map scenes; yield the rows in order."""
+    with tempfile.TemporaryDirectory() as folder:
+        if isinstance(model, tuple):
+            path = Path(folder) / "model.keras"
+            models.save(model[0], path, model[1])
+            model = path
+        content = Path(model).read_bytes()
+    with engines.mapper("spark", 1, master, content) as mapped:
+        yield from mapped(map_scene, tasks, tick)
+
+
+def map_scene(task: dict, model: bytes) -> dict:
+    """Map one scene in a process of Spark's; ``model`` is the content of a ``.keras`` file."""
+    network, card = _loaded(hashlib.sha256(model).hexdigest(), model)
+    return _written(task, _classified(task, network, card), card)
+
+
+_KEPT: dict[str, tuple] = {}
+
+
+def _loaded(digest: str, model: bytes) -> tuple[blend.Network, Card]:
+    """Load a model, once a process."""
+    if digest not in _KEPT:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.keras"
+            path.write_bytes(model)
+            network, card = models.load(path)
+        _KEPT.clear()
+        _KEPT[digest] = blend.compiled(network), card
+    return _KEPT[digest]
+
+
+def _written(task: dict, found: tuple[np.ndarray, np.ndarray, float] | str, card: Card) -> dict:
+    """Write a scene's rasters and return its row of the table, or why it has none."""
+    row = {"scene": task["scene"], "path": task["path"]}
+    if isinstance(found, str):
+        return row | {"error": found}
+    codes, percent, sure = found
+    files = {kind: str(Path(task["out_dir"]) / f"{task['scene']}{end}.tif") for kind, end in ENDS.items()}
+    with scenes.reading(task["path"]) as reader:
+        crs, transform = reader.crs, reader.transform
+        try:
+            rasters.write_classes(files["map"], codes, crs, transform, card.legend)
+            rasters.write_confidence(files["confidence"], percent, crs, transform)
+        except InputError as error:  # not the scene's fault
+            return {"fatal": str(error)}
+    valid = np.count_nonzero(codes != NODATA)
+    counts = np.bincount(codes.ravel(), minlength=256)
+    shares = {entry.code: counts[entry.code] / max(1, valid) for entry in card.legend}
+    area = areas.square_kilometres(files["map"], card.legend) if crs else dict.fromkeys(shares)
+    item = _item(task, valid / codes.size, files, card)
+    names = {entry.code: entry.name.replace(" ", "_") for entry in card.legend}
+    return row | files | {
+        "datetime": item["properties"]["datetime"],
+        **{names[code]: float(share) for code, share in shares.items()},
+        **{f"{names[code]}_km2": square for code, square in area.items()},
+        "ice_concentration": concentration(area if crs else shares, card.legend),
+        "mean_confidence": sure / max(1, valid), "item": item,
+    }  # fmt: skip
+
+
+def _classified(
+    task: dict, network: blend.Network, card: Card, tick: Callable[[float], object] = lambda _: None
+) -> tuple[np.ndarray, np.ndarray, float] | str:
+    """Return a scene's codes and per cents, (rows, columns) uint8, and the sum of its confidences; or why not."""
+    order = np.array([entry.code for entry in card.legend], np.uint8)
+    try:
+        with scenes.reading(task["path"]) as reader:
+            image = _image(task, reader, card)
+            codes, percent, sure = np.empty(reader.shape, np.uint8), np.empty(reader.shape, np.uint8), 0.0
+            for rows, probabilities in blend.strips(network, image, reader.shape, card, task["size"]):
+                window = scenes.Window(rows.start, 0, rows.stop - rows.start, reader.shape[1])
+                nodata, best = reader.read(window)[1], probabilities.max(axis=-1)
+                codes[rows] = np.where(nodata, NODATA, order[probabilities.argmax(axis=-1)])
+                percent[rows] = np.where(nodata, NODATA, (100 * best).round())
+                sure += float(best[~nodata].sum(dtype=np.float64))
+                tick(window.height / reader.shape[0])
+    except InputError as error:
+        return str(error)
+    return codes, percent, sure
+
+
+def _image(task: dict, reader: scenes.SceneReader, card: Card) -> blend.Image:
+    """Return what gives windows of a scene as the network sees it."""
+    if task["prepared"] or card.inputs != "filtered":  # window by window, for a scene may be larger than memory
+        variant = "rgb" if card.inputs == "rgb" else "grey"  # of equal bands the grey is the bands'
+        return lambda window: inputs.prepare(*reader.read(window), variant)
+    if isinstance(card.rule.window, str) and labels.metres(reader.crs, reader.transform) is None:
+        raise InputError(
+            f"{task['path']}: has no CRS in metres, and the model's filter has a window of {card.rule.window}; "
+            "train one with a window in pixels"
+        )
+    bands, nodata = reader.read()
+    metres = labels.metres(reader.crs, reader.transform)
+    scl = reader.scl() if card.rule.opaque == "scl" else None
+    if card.rule.opaque == "scl" and scl is None:
+        raise InputError(f"{task['path']}: the model's filter needs its scene classification; append #scl=1")
+    image = inputs.prepare(bands, nodata, "filtered", card.rule, metres, scl)
+    return lambda window: image[window.slices]
+
+
+def _item(task: dict, valid: float, files: Mapping[str, str], card: Card) -> dict:
+    """Describe a map as a STAC item that is derived from its scene."""
+    import pystac
+    from pystac.extensions.classification import Classification, ClassificationExtension
+
+    item: pystac.Item = catalogues.describe(task["scene"], sources.resolve(catalogues.absolute(task["path"])), valid)
+    item.add_link(pystac.Link("derived_from", item.assets.pop("image").href))
+    for name in ("seaicekit:source", "seaicekit:valid_fraction"):
+        item.properties.pop(name, None)
+    for kind, what in (("map", "sea-ice class"), ("confidence", "confidence of the class, per cent")):
+        href = files[kind] if is_remote(files[kind]) else str(Path(files[kind]).resolve())
+        about = {"data_type": "uint8", "nodata": NODATA}
+        item.add_asset(kind, pystac.Asset(href, what, None, pystac.MediaType.COG, ["data"], about))
+    classes = [
+        Classification.create(entry.code, name=entry.name.replace(" ", "-"), description=entry.name,
+                              color_hint=entry.colour[1:].upper())
+        for entry in card.legend
+    ]  # fmt: skip
+    ClassificationExtension.ext(item.assets["map"], add_if_missing=True).apply(classes=classes)
+    return item.to_dict()
