@@ -68,8 +68,8 @@ def run(
     rows : list of dict
         As from `seaicekit.bench.row`.
     raw : dict
-        By setting: ``benchmark``, ``cuts``, ``scores``, ``differences``, ``trainings``, the paper's tables, and the
-        ``seconds`` that this call took.
+        By setting: ``benchmark``, ``cuts``, ``network``, ``trainings``, ``scores``, ``differences``, ``errors``, the
+        paper's tables, and more.
 
     Raises
     ------
@@ -103,9 +103,18 @@ def run(
             "similarity": records(alike.reset_index()),
             "errors": records(study.inherited(material, maps, [AUTO, MAN], group).reset_index()),
             **{name: records(table(truth, labels).reset_index()) for name, table in tables.items()},
-            "seconds": round(time.perf_counter() - start),
+            "confusion of the labels": _labels_confusion(material, group),
+            "seconds of training": round(float(trained["seconds"].sum())),
+            "seconds of this call": round(time.perf_counter() - start),
         }
     return rows, raw
+
+
+def _labels_confusion(material: study.Material, group: Group) -> dict[str, list]:
+    """Count the automatic labels' pixels (columns) by truth (rows), at the edges of floes and off them."""
+    labels = {0: {FILTERED: material.of(group)[0]["labels"].to_dict()}}
+    found = study.confusions(material, labels, [FILTERED], ("interior", "edge"), group)
+    return {stratum: counts.tolist() for (stratum, _), counts in found.items()}
 
 
 def _scored(name: str, scores: pd.DataFrame) -> Rows:
