@@ -12,11 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from seaicekit import study
 from seaicekit.bench import row
 from seaicekit.evaluation.strata import CALIBRATED, CLEAR_TILES, CLOUDY_TILES
+from seaicekit.files import InputError
 from seaicekit.study.record import records
 from seaicekit.study.scoring import FILTERED, STRATA, percent
 
@@ -56,7 +55,7 @@ def run(
     folder : path
         Gets a folder a setting.
     inputs : sequence of "rgb", "grey" or "filtered"
-        "rgb" must be among them.
+        "rgb" must be among them. The others are for the paper's tables, and trained in the first setting alone.
     group : "heldout" or "development"
     ranks, launcher
         As for `seaicekit.train`.
@@ -74,15 +73,17 @@ def run(
     Raises
     ------
     InputError
-        An unknown setting, or as `seaicekit.study.make` and `seaicekit.study.train`.
+        An unknown setting, no "rgb", or as `seaicekit.study.make` and `seaicekit.study.train`.
     """
+    if "rgb" not in inputs:
+        raise InputError(f"inputs: rgb must be among them, not only {', '.join(inputs)}")
     chosen = [each if isinstance(each, study.Benchmark) else study.Benchmark.load(each) for each in settings]
     rows: Rows = []
     raw: Raw = {"versions": {name: metadata.version(name) for name in ("tensorflow-cpu", "keras", "horovod")}}
     for benchmark in chosen:
         start = time.perf_counter()
         material = study.make(Path(folder) / benchmark.name, benchmark)
-        variants = study.variants(*inputs)
+        variants = study.variants(*(inputs if benchmark is chosen[0] else ["rgb"]))
         trained = study.train(material, variants, seeds, ranks, launcher, **NETWORK | network)
         maps = study.predict(material, variants, seeds, group)
         truth, labels = (study.score(material, maps, group, reference) for reference in ("truth", "labels"))
@@ -125,7 +126,7 @@ def _scored(name: str, scores: pd.DataFrame) -> Rows:
         value = found[found["score"] == "accuracy"].set_index("stratum")
         whole = value.loc["all"]
         note = f"95 % over scenes {percent(whole['low'])} to {percent(whole['high'])} %"
-        note += "" if np.isnan(whole["sd"]) else f"; ± {100 * whole['sd']:.2f} over {int(whole['runs'])} seeds"
+        note += "" if not whole["sd"] > 0 else f"; ± {100 * whole['sd']:.2f} over {int(whole['runs'])} seeds"
         parts = [f"{each} {percent(value['mean'][each])} %" for each in STRATA[1:] if each in value.index]
         note += "; " + ", ".join(parts).replace(CLEAR_TILES, "clear tiles").replace(CLOUDY_TILES, "cloudy tiles")
         if whole["table"]:
