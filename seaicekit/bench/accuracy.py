@@ -98,8 +98,8 @@ def run(
             "cuts": {"image": material.cuts.to_dict(), "filter": material.filter_cuts.to_dict()},
             "network": NETWORK | network | {"ranks": ranks},
             "trainings": records(trained.drop(columns="folder")),
-            "scores": records(truth[truth["scene"] == ""]),
-            "scores against the labels": records(labels[labels["scene"] == ""]),
+            "scores": records(_kept(truth)),
+            "scores against the labels": records(_kept(labels)),
             "differences": records(apart),
             "similarity": records(alike.reset_index()),
             "errors": records(study.inherited(material, maps, [AUTO, MAN], group).reset_index()),
@@ -109,6 +109,12 @@ def run(
             "seconds of this call": round(time.perf_counter() - start),
         }
     return rows, raw
+
+
+def _kept(scores: pd.DataFrame) -> pd.DataFrame:
+    """Leave out what would make the file large: single scenes, and scores that follow from others."""
+    wanted = scores["score"].isin(["accuracy", "balanced_accuracy", "ice_concentration_error", "recall", "iou"])
+    return scores[wanted & (scores["scene"] == "")].drop(columns=["scene", "few_scenes", "least", "most"])
 
 
 def _labels_confusion(material: study.Material, group: Group) -> dict[str, list]:
