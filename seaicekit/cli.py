@@ -92,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     accuracy = bench.add_parser("accuracy", help="maps of held-out scenes beside their baselines; half an hour in full")
     accuracy.add_argument("--setting", nargs="+", default=["demo", "hard"], metavar="NAME", help="demo, hard")
     accuracy.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="one training each")
-    accuracy.add_argument("--inputs", nargs="+", default=["rgb", "filtered"], metavar="NAME", help="what networks see")
+    accuracy.add_argument("--inputs", nargs="+", default=["rgb", "filtered"], metavar="NAME", help="what networks see: "
+                          "rgb, and for the paper's tables on the first setting others")  # fmt: skip
     accuracy.add_argument("--epochs", type=int, metavar="N", help="of each training")
     accuracy.add_argument("--on", default="heldout", choices=["heldout", "development"], help="which scenes to score")
     accuracy.add_argument("--dir", default="runs/accuracy", metavar="DIR", help="a stopped run goes on there "

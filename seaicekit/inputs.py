@@ -81,5 +81,5 @@ def prepare(
         raise InputError('inputs: the labels\' rule has opaque "scl"; open the scene with #scl=1, as for labelling')
     window, whole = rule.filter_for(nodata.shape, resolution), (slice(None), slice(None))
     measured = labels.measure(bands, nodata, rule, whole, window, labels.ends_of(bands, nodata, rule), scl)
-    values = labels.corrected(*measured)
+    values = labels.corrected(*measured, rule)
     return cv2.copyTo(values, (~nodata).view(np.uint8))[..., None]

@@ -380,17 +380,20 @@ def filtered(scene: xr.DataArray, rule: Rule | None = None) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        (y, x) uint8 on the scene's grid; open water, opaque cloud and no data are 0.
+        (y, x) uint8 on the scene's grid; open water, opaque cloud and no data are 0, and ice is brighter than
+        the brightest water.
     """
     rule = replace(rule or Rule(), scope="scene", cloud_filter=True)
     bands, nodata, scl, ends = _layers(scene, rule)
     whole = slice(None), slice(None)
     window = rule.filter_for(nodata.shape, resolution(scene))
-    return _like(scene, corrected(*measure(bands, nodata, rule, whole, window, ends, scl)), "filtered")
+    return _like(scene, corrected(*measure(bands, nodata, rule, whole, window, ends, scl), rule), "filtered")
 
 
-def corrected(codes: np.ndarray, near: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def corrected(codes: np.ndarray, near: np.ndarray, counts: np.ndarray, rule: Rule) -> np.ndarray:
     """Return corrected brightness, (rows, columns) uint8, from what `measure` returned; see `filtered`."""
-    values = cv2.LUT(near, clouds.correction(counts))
+    # The correction makes all ice 0 that is far from its background; the paper paints thin ice 155, water 0.
+    darkest = min(255, rule.thresholds.water_max + 1)
+    values = cv2.LUT(near, np.maximum(clouds.correction(counts), darkest))
     values[(codes == OPEN_WATER) | (codes >= OPAQUE)] = 0
     return values

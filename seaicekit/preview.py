@@ -153,7 +153,7 @@ class Preview:
         """Return a view as the cloud filter sees it, (rows, columns) uint8; see `seaicekit.labels.filtered`."""
         rule, view = replace(rule, cloud_filter=True), view or self.overview
         codes, near, _ = self._measure(rule, view)
-        return labels.corrected(codes, near, self._measure(rule, self.overview)[2])
+        return labels.corrected(codes, near, self._measure(rule, self.overview)[2], rule)
 
     def difference(self, rule: Rule, view: View | None = None) -> np.ndarray:
         """Return how near each pixel of a view is to its background, (rows, columns) uint8."""
@@ -203,7 +203,7 @@ class Preview:
         if not rule.cloud_filter:
             return values
         water = rule.thresholds.water_max
-        return np.where(values <= water, values, np.maximum(self.filtered(rule, view), min(255, water + 1)))
+        return np.where(values <= water, values, self.filtered(rule, view))
 
     def _measure(self, rule: Rule, view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Run the filter's first pass over a view, once for all that is asked of it; scene-wide whatever the scope."""

@@ -256,6 +256,13 @@ def test_illumination_is_evened_out_by_percentiles():
             sik.label(dim, normalise=wrong)
 
 
+def test_filtered_ice_is_not_taken_for_water(cloudy):
+    rule = sik.labels.Rule(sik.Thresholds(70, 200))
+    scene, _ = cloudy
+    seen, label = sik.labels.filtered(scene, rule).values, sik.label(scene, rule).values
+    assert (seen[label == 0] == 0).all() and seen[(label == 1) | (label == 2)].min() == 71
+
+
 def test_filtered_is_what_the_labels_come_from(cloudy):
     scene, _ = cloudy
     seen, label = sik.labels.filtered(scene).values, sik.label(scene).values

@@ -12,11 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from seaicekit import study
 from seaicekit.bench import row
 from seaicekit.evaluation.strata import CALIBRATED, CLEAR_TILES, CLOUDY_TILES
+from seaicekit.files import InputError
 from seaicekit.study.record import records
 from seaicekit.study.scoring import FILTERED, STRATA, percent
 
@@ -56,7 +55,7 @@ def run(
     folder : path
         Gets a folder a setting.
     inputs : sequence of "rgb", "grey" or "filtered"
-        "rgb" must be among them.
+        "rgb" must be among them. The others are for the paper's tables, and trained in the first setting alone.
     group : "heldout" or "development"
     ranks, launcher
         As for `seaicekit.train`.
@@ -68,21 +67,23 @@ def run(
     rows : list of dict
         As from `seaicekit.bench.row`.
     raw : dict
-        By setting: ``benchmark``, ``cuts``, ``scores``, ``differences``, ``trainings``, the paper's tables, and the
-        ``seconds`` that this call took.
+        By setting: ``benchmark``, ``cuts``, ``network``, ``trainings``, ``scores``, ``differences``, ``errors``, the
+        paper's tables, and more.
 
     Raises
     ------
     InputError
-        An unknown setting, or as `seaicekit.study.make` and `seaicekit.study.train`.
+        An unknown setting, no "rgb", or as `seaicekit.study.make` and `seaicekit.study.train`.
     """
+    if "rgb" not in inputs:
+        raise InputError(f"inputs: rgb must be among them, not only {', '.join(inputs)}")
     chosen = [each if isinstance(each, study.Benchmark) else study.Benchmark.load(each) for each in settings]
     rows: Rows = []
     raw: Raw = {"versions": {name: metadata.version(name) for name in ("tensorflow-cpu", "keras", "horovod")}}
     for benchmark in chosen:
         start = time.perf_counter()
         material = study.make(Path(folder) / benchmark.name, benchmark)
-        variants = study.variants(*inputs)
+        variants = study.variants(*(inputs if benchmark is chosen[0] else ["rgb"]))
         trained = study.train(material, variants, seeds, ranks, launcher, **NETWORK | network)
         maps = study.predict(material, variants, seeds, group)
         truth, labels = (study.score(material, maps, group, reference) for reference in ("truth", "labels"))
@@ -97,15 +98,30 @@ def run(
             "cuts": {"image": material.cuts.to_dict(), "filter": material.filter_cuts.to_dict()},
             "network": NETWORK | network | {"ranks": ranks},
             "trainings": records(trained.drop(columns="folder")),
-            "scores": records(truth[truth["scene"] == ""]),
-            "scores against the labels": records(labels[labels["scene"] == ""]),
+            "scores": records(_kept(truth)),
+            "scores against the labels": records(_kept(labels)),
             "differences": records(apart),
             "similarity": records(alike.reset_index()),
             "errors": records(study.inherited(material, maps, [AUTO, MAN], group).reset_index()),
             **{name: records(table(truth, labels).reset_index()) for name, table in tables.items()},
-            "seconds": round(time.perf_counter() - start),
+            "confusion of the labels": _labels_confusion(material, group),
+            "seconds of training": round(float(trained["seconds"].sum())),
+            "seconds of this call": round(time.perf_counter() - start),
         }
     return rows, raw
+
+
+def _kept(scores: pd.DataFrame) -> pd.DataFrame:
+    """Leave out what would make the file large: single scenes, and scores that follow from others."""
+    wanted = scores["score"].isin(["accuracy", "balanced_accuracy", "ice_concentration_error", "recall", "iou"])
+    return scores[wanted & (scores["scene"] == "")].drop(columns=["scene", "few_scenes", "least", "most"])
+
+
+def _labels_confusion(material: study.Material, group: Group) -> dict[str, list]:
+    """Count the automatic labels' pixels (columns) by truth (rows), at the edges of floes and off them."""
+    labels = {0: {FILTERED: material.of(group)[0]["labels"].to_dict()}}
+    found = study.confusions(material, labels, [FILTERED], ("interior", "edge"), group)
+    return {stratum: counts.tolist() for (stratum, _), counts in found.items()}
 
 
 def _scored(name: str, scores: pd.DataFrame) -> Rows:
@@ -116,7 +132,7 @@ def _scored(name: str, scores: pd.DataFrame) -> Rows:
         value = found[found["score"] == "accuracy"].set_index("stratum")
         whole = value.loc["all"]
         note = f"95 % over scenes {percent(whole['low'])} to {percent(whole['high'])} %"
-        note += "" if np.isnan(whole["sd"]) else f"; ± {100 * whole['sd']:.2f} over {int(whole['runs'])} seeds"
+        note += "" if not whole["sd"] > 0 else f"; ± {100 * whole['sd']:.2f} over {int(whole['runs'])} seeds"
         parts = [f"{each} {percent(value['mean'][each])} %" for each in STRATA[1:] if each in value.index]
         note += "; " + ", ".join(parts).replace(CLEAR_TILES, "clear tiles").replace(CLOUDY_TILES, "cloudy tiles")
         if whole["table"]:
