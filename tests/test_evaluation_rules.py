@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import write_tiff
 from scipy import stats
 from sklearn import metrics
 
@@ -236,6 +237,46 @@ def test_concentration_by_scene():
         assert found.error[name] == pytest.approx(expected) and found.pixels[name] == 900
         assert found.reference[name] == pytest.approx((truths[name] != 0).mean())
     assert np.isnan(found.error["s01"]) and found.pixels["s01"] == 0
+
+
+def test_cloud_is_no_ice():
+    """The evaluation's ice concentration is the maps' own."""
+    legend = (*sik.classes.LEGEND, sik.classes.SeaIceClass(3, "cloud", "#ffffff"))
+    truth = np.repeat(np.array([0, 2, 3, 3], np.uint8), 25)[None]
+    found = evaluation.concentration({"a": truth}, {"a": truth}, legend=legend)
+    shares = {code: (truth == code).mean() for code in range(4)}
+    assert found.reference[0] == sik.classes.concentration(shares, legend) == 0.5
+
+
+def test_calibrated_cuts_stretch_as_their_rule_does(tmp_path):
+    scene, truth = sik.synthetic.scene(4, (200, 200), light=0.7)
+    path = write_tiff(tmp_path / "dark.tif", scene.values)
+    rule = sik.labels.Rule(sik.Thresholds(40, 200), cloud_filter=False, normalise=(1, 99))
+    labels = sik.autolabel([path], tmp_path / "labels", rule, engine="serial").labels[0]
+    ends = sik.inputs.rule_of(labels)[1]
+    shown = evaluation.compare({"x": {"dark": labels}}, {"dark": truth.values}, images={"dark": path},
+                               thresholds=rule.thresholds, ends={"dark": ends}, draws=10)  # fmt: skip
+    assert value(shown, "calibrated cuts").value == value(shown, "x").value > 0.6
+
+
+def test_what_is_said_of_a_run_is_said_of_its_test_tiles(small):
+    folder, labelled, index = small
+    rng = np.random.default_rng(0)
+    index = index.assign(split=np.where(np.arange(len(index)) % 2, "test", "train"))
+    truths, maps = {}, {}
+    for row in labelled.itertuples():
+        truths[row.scene] = row.labels.replace("/labels/", "/truth/")
+        perfect = sik.rasters.read_codes(truths[row.scene])
+        guessed = np.where(perfect == 255, 255, rng.integers(0, 3, perfect.shape)).astype(np.uint8)
+        learned = sik.tiles.only(perfect, index[(index.scene == row.scene) & (index.split == "train")])
+        maps[row.scene] = np.where(learned != 255, learned, guessed)
+    catalogue = pd.DataFrame({"path": dict(zip(labelled.scene, labelled.path, strict=True)), "truth": truths})
+    predicted = pd.DataFrame({"map": maps, "confidence": {name: np.full_like(m, 50) for name, m in maps.items()}})
+    labels = dict(zip(labelled.scene, labelled.labels, strict=True))
+    found = evaluation.assess(predicted, labels, catalogue, index, CUTS)
+    assert found["ssim"]["U-Net"] < 0.2 and abs(value(found["table"], "U-Net").value - 1 / 3) < 0.05
+    counts = np.array(found["confusion"]["counts"])
+    assert np.trace(counts) / counts.sum() == pytest.approx(value(found["table"], "U-Net").value)
 
 
 def test_seeds_give_mean_and_spread():

@@ -1,10 +1,12 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pystac
 import pytest
 import rasterio
+from conftest import write_tiff
 
 import seaicekit as sik
 from seaicekit import mapping, models, unet
@@ -165,12 +167,60 @@ def test_a_bad_scene_is_left_out_or_ends_the_work(sharp, small, tmp_path):
         sik.predict(sharp, paths, tmp_path / "other")
 
 
+def test_no_scene_is_written_over(sharp, small, tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_bytes(Path(small[1].path[0]).read_bytes())
+    for call in (lambda: sik.predict(sharp, path, tmp_path), lambda: sik.autolabel([path], tmp_path, engine="serial")):
+        with pytest.raises(sik.InputError, match="would be written over"):
+            call()
+    assert path.read_bytes() == Path(small[1].path[0]).read_bytes()
+
+
+def test_what_an_earlier_call_made_of_a_scene_that_now_fails_goes(sharp, small, tmp_path):
+    paths = {name: tmp_path / f"{name}.tif" for name in "ab"}
+    for path in paths.values():
+        path.write_bytes(Path(small[1].path[0]).read_bytes())
+    sik.predict(sharp, paths, tmp_path / "maps")
+    paths["b"].write_text("no picture")
+    sik.predict(sharp, paths, tmp_path / "maps", errors="quarantine")
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["a.tif", "a_confidence.tif", "maps.json"]
+
+
+def test_opaque_cloud_is_no_data_in_the_map_as_in_the_labels(tmp_path):
+    scene, _ = sik.synthetic.scene(5, (300, 300), opaque=0.3)
+    bands = scene.values
+    path = write_tiff(tmp_path / "cloud.tif", bands)
+    rule = sik.labels.Rule(opaque="smooth")
+    labels = sik.label(sik.open_scene(path).load(), rule).values
+    assert (labels == 255).mean() > 0.1
+    model = unet.build(1, width=2, depth=2), models.Card(inputs="filtered", rule=rule, cell=2)
+    made = sik.rasters.read_codes(sik.predict(model, path, tmp_path / "maps")["map"][0])
+    np.testing.assert_array_equal(made == 255, labels == 255)
+
+
+def test_water_at_the_border_of_a_prepared_scene_is_data(tmp_path):
+    grey = np.full((60, 80), 200, np.uint8)
+    grey[:20] = 0
+    path = write_tiff(tmp_path / "ready.tif", np.stack([grey] * 3), nodata=None)
+    model = unet.build(1, width=2, depth=2), models.Card(inputs="filtered", rule=sik.labels.Rule(), cell=2)
+    made = sik.predict(model, path, tmp_path / "maps", prepared="filtered")
+    assert (sik.rasters.read_codes(made["map"][0]) != 255).all()
+
+
+def test_a_scene_without_data_has_no_shares(sharp, tmp_path):
+    path = write_tiff(tmp_path / "void.tif", np.zeros((3, 40, 40), np.uint8), nodata=0)
+    row = sik.predict(sharp, path, tmp_path / "maps").iloc[0]
+    assert np.isnan(row.open_water) and np.isnan(row.mean_confidence) and row.open_water_km2 == 0
+
+
 def test_a_model_that_normalises_by_tile_takes_no_other_tiles(small, tmp_path):
     network = unet.build(3, width=2, depth=2, normalisation="l2")
     card = models.Card(normalisation="l2", size=128, cell=2)
     assert len(sik.predict((network, card), small[1].path[0], tmp_path)) == 1
     with pytest.raises(sik.InputError, match="tiles of 128"):
         sik.predict((network, card), small[1].path[0], tmp_path, size=256)
+    with pytest.raises(sik.InputError, match="above 96"):
+        sik.predict((network, models.Card(normalisation="l2", size=64, cell=2)), small[1].path[0], tmp_path)
 
 
 def test_time_series_adds_up_a_days_scenes():

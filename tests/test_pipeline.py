@@ -1,6 +1,7 @@
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,12 +42,44 @@ def test_demo_does_all_and_says_so(demo):
     }
     assert {p.name for p in folder.iterdir()} == kept | {
         ".seaicekit-run",
+        "stages.json",
         "notebooks",
         "report.html",
         "figures",
         "scenes",
         "truth",
     }
+
+
+def test_the_same_again_runs_nothing_and_another_parameter_only_what_follows(demo):
+    folder, manifest, _ = demo
+    given = yaml.safe_load((Path(sik.__file__).parent / "presets" / "demo.yaml").read_text())
+
+    def ran(**changed):
+        return [step.run for step in pipeline.plan(folder, given | changed)]
+
+    assert ran() == [False] * 5 and ran(epochs=31) == [False] * 3 + [True] * 2
+    assert ran(thin_max=190) == [False] + [True] * 4 and ran(synthetic_count=5) == [True] * 5
+    maps = {path.name: path.read_bytes() for path in (folder / "maps").glob("*.tif")}
+    done = command("demo", "--out", folder)
+    assert done.returncode == 0 and done.stderr.count("unchanged") == 5
+    again = json.loads((folder / "run.json").read_text())
+    assert again["figures"] == manifest["figures"] and not any(each["run"] for each in again["stages"].values())
+    assert maps == {path.name: path.read_bytes() for path in (folder / "maps").glob("*.tif")}
+
+
+def test_a_lost_or_changed_file_is_made_anew(demo, tmp_path):
+    given = yaml.safe_load((Path(sik.__file__).parent / "presets" / "demo.yaml").read_text())
+    shutil.copytree(demo[0], tmp_path / "run")
+    one = next((tmp_path / "run" / "maps").glob("*_confidence.tif"))
+    one.unlink()
+    assert [step.run for step in pipeline.plan(tmp_path / "run", given)] == [False] * 4 + [True]
+    raster = next((tmp_path / "run" / "labels").glob("*.tif"))
+    raster.write_bytes(raster.read_bytes()[:-1])
+    steps = pipeline.plan(tmp_path / "run", given)
+    assert [step.run for step in steps] == [False] * 2 + [True] * 3 and raster.name in steps[2].why
+    (tmp_path / "run" / "stages.json").write_text("{")
+    assert all(step.run for step in pipeline.plan(tmp_path / "run", given))
 
 
 def test_demo_scores_are_those_of_its_rasters(demo):

@@ -110,10 +110,24 @@ def test_readme_numbers_come_from_the_demos_file():
 
 
 def test_figures_of_the_benchmark_in_the_readme_are_measured():
-    files = (ROOT / "docs" / f"bench_{name}.json" for name in ("label", "engines", "tuner"))  # the later one counts
+    files = (
+        ROOT / "docs" / f"bench_{name}.json" for name in ("label", "engines", "tuner", "train", "predict")
+    )  # the later one counts
     saved = {row["what"]: row for file in files for row in json.loads(file.read_text())["rows"]}
     shown = re.findall(r"^\| (.+?) \| ([\d.e+-]+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
     shown = [(what, value) for what, value in shown if what in saved]
     assert len(shown) >= 24
     for what, value in shown:
         assert float(value) == float(f"{saved[what]['value']:.4g}"), what
+
+
+def test_accuracies_in_the_readme_are_measured():
+    raw = json.loads((ROOT / "docs" / "bench_accuracy.json").read_text())["raw"]
+    shown = re.findall(r"^\| (.+?) \| ([\d.]+)(?: ± [\d.]+)? \| ([\d.]+)(?: ± [\d.]+)? \|$",
+                       (ROOT / "README.md").read_text(), re.MULTILINE)  # fmt: skip
+    assert len(shown) == 6
+    for rule, *values in shown:
+        for setting, value in zip(("demo", "hard"), values, strict=True):
+            [row] = [row for row in raw[setting]["scores"]
+                     if (row["rule"], row["stratum"], row["score"], row["class"]) == (rule, "all", "accuracy", "")]  # fmt: skip
+            assert value == f"{100 * row['mean']:.1f}", (rule, setting)

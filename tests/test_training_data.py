@@ -130,6 +130,14 @@ def test_four_classes_come_from_the_rasters_legend(tmp_path, kept):
     assert card.legend == (*sik.classes.LEGEND, sik.classes.SeaIceClass(7, "melt pond", "#3a7bd5"))
 
 
+def test_no_data_is_no_class_although_a_raster_names_it(tmp_path):
+    """A phantom fourth class, which a public reproduction of the paper once had."""
+    codes = np.array([[0, 1], [2, 255]], np.uint8)
+    tags = {"CLASS_255": "no data", "CLASS_300": "beyond", "CLASS_²": "odd"}
+    sik.rasters.write_classes(tmp_path / "mine.tif", codes, None, None, tags=tags)
+    assert [entry.code for entry in data.legend([tmp_path / "mine.tif"])] == [0, 1, 2]
+
+
 def test_codes_of_no_class_and_two_names_for_one_are_refused(small, tmp_path):
     _, labelled, index = small
     codes = sik.rasters.read_codes(labelled["labels"][0])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -197,6 +198,15 @@ def test_resumption_of_something_else_is_refused(small, tmp_path):
     for change, match in (({"width": 3}, "width"), ({"batch": 4}, "global batch"), ({"epochs": 1}, "2 are done")):
         with pytest.raises(sik.InputError, match=match):
             sik.train(index(small), tmp_path, resume=True, **ALONE | change)
+    other = {row.scene: row.labels for row in small[1].itertuples()}
+    (tmp_path / "mine").mkdir()
+    for name, raster in other.items():
+        (tmp_path / "mine" / f"{name}.tif").write_bytes(Path(raster).read_bytes())
+    mine = {"targets": str(tmp_path / "mine")}
+    sik.train(index(small), tmp_path / "by hand", **ALONE | mine)
+    (tmp_path / "mine" / f"{name}.tif").write_bytes(Path(raster.replace("/labels/", "/truth/")).read_bytes())
+    with pytest.raises(sik.InputError, match="targets"):
+        sik.train(index(small), tmp_path / "by hand", resume=True, **ALONE | mine)
     small[2].iloc[1:].to_parquet(tmp_path / "fewer.parquet")
     with pytest.raises(sik.InputError, match="tiles"):
         sik.train(tmp_path / "fewer.parquet", tmp_path, resume=True, **ALONE)

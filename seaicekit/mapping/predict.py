@@ -44,8 +44,8 @@ def predict(
 ) -> pd.DataFrame:
     """Classify whole scenes with a trained model.
 
-    Tiles overlap and their probabilities are blended (`seaicekit.mapping.blend`), so that neither seams show
-    nor the tiles' size matters.
+    Tiles overlap and their probabilities are blended (`seaicekit.mapping.blend`), so that no seams show and the
+    tiles' size hardly matters: ``seaicekit bench predict`` says how much.
 
     Parameters
     ----------
