@@ -192,6 +192,17 @@ def test_a_fit_uses_the_scenes_pixels(tuner, truth, paths):
     assert accuracy >= 0.95 * best
 
 
+def test_what_is_water_is_fitted_to_plain_brightness_with_the_filter_too(tuner, truth):
+    """The first cut shows the filter what is water, so a fit to what the filter made of it could never raise it."""
+    clicked(tuner, truth)
+    press(tuner, "fit to points")
+    plain = tuner.thresholds.water_max
+    control(tuner, "filter thin cloud and shadow").value = True
+    control(tuner, "water to").value = plain // 2
+    press(tuner, "fit to points")
+    assert tuner.thresholds.water_max == plain > 1
+
+
 def test_a_new_tuner_goes_on_where_the_last_one_was(tuner, truth, paths, tmp_path):
     clicked(tuner, truth)
     control(tuner, "filter thin cloud and shadow").value = True

@@ -11,6 +11,7 @@ from ipywidgets import HBox
 from seaicekit import fitting
 from seaicekit.classes import LEGEND, THICK_ICE
 from seaicekit.files import InputError
+from seaicekit.labels import Rule
 from seaicekit.thresholds import Thresholds
 from seaicekit.widgets.panels import button
 
@@ -70,25 +71,33 @@ class Fitting:
         self.set(thresholds)
 
     def _fitted(self) -> fitting.Fit:
-        """Fit the cuts to what the rule decides on: the pixels' brightness, with the filter the corrected one."""
+        """Fit the cuts to what the rule decides on.
+
+        That is the pixels' brightness for open water, with the filter or without; it shows the filter what is water,
+        so no fit to corrected brightness could raise that cut. Of ice, it is with the filter the corrected one.
+        """
+        plain = self._fitted_to(replace(self.rule, cloud_filter=False))
+        if not self.rule.cloud_filter:
+            return plain
+        cuts = replace(self.rule.thresholds, water_max=plain.water_max, thin_max=plain.thin_max)
+        ice = self._fitted_to(replace(self.rule, thresholds=cuts))
+        thin_max = max(plain.water_max, ice.thin_max)
+        return replace(ice, water_max=plain.water_max, water_range=plain.water_range, thin_max=thin_max)
+
+    def _fitted_to(self, rule: Rule) -> fitting.Fit:
+        """Fit both cuts to the brightness that a rule sees."""
         rgb, codes = self.points.pixels()
         by_cuts = ~self.thresholds.in_ranges(rgb) & (codes <= THICK_ICE)
-        rule = self.rule
-        for _ in range(2 if rule.cloud_filter else 1):  # what is corrected depends on water_max
-            values, population = np.zeros(len(codes), np.uint8), np.zeros(256, np.int64)
-            for name, places in self._by_scene().items():
-                preview = self._preview(name)
-                if preview is None:
-                    raise InputError(f"{name}: cannot be opened, so its points cannot be used; remove them or mend it")
-                rows, cols = np.array([(point.row, point.col) for _, point in places]).T
-                values[[number for number, _ in places]] = preview.at(rule, rows, cols)[0]
-                population += preview.histogram(rule)
-            start = rule.thresholds.water_max, rule.thresholds.thin_max
-            found = fitting.fit(values[by_cuts], codes[by_cuts], population if population.any() else None, start)
-            rule = replace(
-                rule, thresholds=replace(rule.thresholds, water_max=found.water_max, thin_max=found.thin_max)
-            )
-        return found
+        values, population = np.zeros(len(codes), np.uint8), np.zeros(256, np.int64)
+        for name, places in self._by_scene().items():
+            preview = self._preview(name)
+            if preview is None:
+                raise InputError(f"{name}: cannot be opened, so its points cannot be used; remove them or mend it")
+            rows, cols = np.array([(point.row, point.col) for _, point in places]).T
+            values[[number for number, _ in places]] = preview.at(rule, rows, cols)[0]
+            population += preview.histogram(rule)
+        start = rule.thresholds.water_max, rule.thresholds.thin_max
+        return fitting.fit(values[by_cuts], codes[by_cuts], population if population.any() else None, start)
 
     def _by_scene(self) -> dict[str, list]:
         """Return scene → (number, point) of its points."""
