@@ -92,7 +92,7 @@ def strips(
     weight = (down[:, None] * across)[..., None]
     sums, norm = _covered(tops, down, shape[0]), _covered(lefts, across, shape[1])[:, None]
     total = np.zeros((tall, shape[1] + 2 * (MARGIN + wide), len(card.legend)), np.float32)  # from MARGIN left of it
-    batches = _batches(read, shape, card, (tops, lefts), (tall, wide))
+    batches = _batches(read, shape, (tops, lefts), (tall, wide))
     for (number, part), probabilities in _ahead(network, batches):
         for left, each in zip(part, probabilities, strict=True):
             total[:, left + MARGIN : left + MARGIN + wide] += weight * each
@@ -110,19 +110,28 @@ def strips(
 
 
 def _batches(
-    read: Image, shape: tuple[int, int], card: Card, starts: tuple[range, range], sides: tuple[int, int]
+    read: Image, shape: tuple[int, int], starts: tuple[range, range], sides: tuple[int, int]
 ) -> Iterator[tuple[tuple[int, Sequence[int]], np.ndarray]]:
-    """Yield (which row of tiles, where they begin in it) and the tiles, black beyond the scene as no data is."""
+    """Yield (which row of tiles, where they begin in it) and the tiles, with the scene mirrored at its edges.
+
+    To a network a mirrored edge looks more like ice that goes on than black or zeros do.
+    """
     (tops, lefts), (tall, wide) = starts, sides
     many = max(1, BATCH_PIXELS // (tall * wide))
+    cols = _mirrored(np.arange(-MARGIN, shape[1] + MARGIN + wide), shape[1])
     for number, top in enumerate(tops):
-        strip = np.zeros((tall, shape[1] + 2 * (MARGIN + wide), inputs.channels(card.inputs)), np.uint8)
-        first, last = max(0, top), min(shape[0], top + tall)
-        seen = read(Window(first, 0, last - first, shape[1]))
-        strip[first - top : last - top, MARGIN : MARGIN + shape[1]] = seen
+        rows = _mirrored(np.arange(top, top + tall), shape[0])
+        first = int(rows.min())
+        strip = read(Window(first, 0, int(rows.max()) + 1 - first, shape[1]))[rows - first][:, cols]
         for start in range(0, len(lefts), many):
             part = lefts[start : start + many]
             yield (number, part), np.stack([strip[:, left + MARGIN : left + MARGIN + wide] for left in part])
+
+
+def _mirrored(places: np.ndarray, length: int) -> np.ndarray:
+    """Return where in a scene the pixels at some places are, those beyond its edges mirrored at them."""
+    places = places % (2 * length)
+    return np.minimum(places, 2 * length - 1 - places)
 
 
 def _ahead(network: Network, batches: Iterator[tuple[object, np.ndarray]]) -> Iterator[tuple[object, np.ndarray]]:
