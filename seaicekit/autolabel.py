@@ -101,7 +101,7 @@ def autolabel(
     import pandas as pd
 
     from seaicekit import engines, labels, scenes
-    from seaicekit.files import location, replacing
+    from seaicekit.files import location, replacing, spoken
 
     applied = labels.Rule.of(thresholds, **rule)
     if errors not in ("raise", "quarantine"):
@@ -134,8 +134,10 @@ def autolabel(
         classes = [entry.name.replace(" ", "_") for entry in applied.thresholds.legend]
         frame = pd.DataFrame(table.values(), columns=["scene", "path", "labels", *classes, *COUNTS, "error"])
         frame = frame.astype(dict.fromkeys([*classes, *COUNTS], "Int64"))
-        with replacing(location(out_dir) / "labels.csv") as csv:
-            frame.to_csv(csv, index=False)
+        table_file = location(out_dir) / "labels.csv"
+        said = {name: frame[name].map(lambda each: spoken(each, table_file), "ignore") for name in ("path", "labels")}
+        with replacing(table_file) as csv:
+            frame.assign(**said).to_csv(csv, index=False)
     if frame["labels"].isna().all():
         more = f" (and none of the other {len(frame) - 1} can be used: labels.csv)" if len(frame) > 1 else ""
         raise InputError(frame["error"][0] + more)
@@ -146,7 +148,7 @@ def load_table(out_dir: str | os.PathLike) -> pd.DataFrame:
     """Read the table that `autolabel` wrote into ``out_dir``."""
     import pandas as pd
 
-    from seaicekit.files import location
+    from seaicekit.files import location, meant
 
     path = location(out_dir) / "labels.csv"
     if not path.is_file():
@@ -154,6 +156,8 @@ def load_table(out_dir: str | os.PathLike) -> pd.DataFrame:
     with path.open() as file:  # a scene may be called 20191105 or NA, so all is text at first
         table = pd.read_csv(file, dtype=str, keep_default_na=False, na_values={})
     counts = [name for name in table.columns if name not in TEXTS]
+    for name in ("path", "labels"):
+        table[name] = [meant(each, path) if each else each for each in table[name]]
     table[["labels", "error", *counts]] = table[["labels", "error", *counts]].replace("", pd.NA)
     return table.astype(dict.fromkeys(counts, "Int64"))
 

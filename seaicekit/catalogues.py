@@ -15,7 +15,7 @@ import rasterio.errors
 from rasterio._err import CPLE_BaseError
 
 from seaicekit import safe, sources
-from seaicekit.files import InputError, read_json, write_json
+from seaicekit.files import RUN_MARK, InputError, meant, read_json, spoken, write_json
 from seaicekit.remote import is_url
 from seaicekit.scenes import blocks, names, reading
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pystac
 
+SOURCE = "seaicekit:source"  # an item's string to open, where that is more than a path
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".jp2")
-RUN_MARK = ".seaicekit-run"  # the file that tells a run's folder from any other
 
 
 def find(where: str | os.PathLike) -> list[Path | str]:
@@ -152,7 +152,17 @@ def catalogue(
 
 def save_catalogue(path: str | os.PathLike, items: pystac.ItemCollection, quarantined: list[dict]) -> None:
     """Write what `catalogue` returned as one STAC ItemCollection."""
-    write_json(path, items.to_dict() | {"seaicekit:quarantined": quarantined})
+    write_items(path, items.to_dict() | {"seaicekit:quarantined": quarantined})
+
+
+def write_items(path: str | os.PathLike, collection: dict) -> None:
+    """Write an ItemCollection; in a run's folder it names what is there by relative paths."""
+    for item in collection["features"]:
+        for place in [*item["assets"].values(), *item["links"]]:
+            place["href"] = spoken(place["href"], path)
+        if SOURCE in item["properties"]:
+            item["properties"][SOURCE] = spoken(item["properties"][SOURCE], path)
+    write_json(path, collection)
 
 
 def load_catalogue(path: str | os.PathLike) -> pd.DataFrame:
@@ -166,8 +176,8 @@ def load_catalogue(path: str | os.PathLike) -> pd.DataFrame:
     rows = [
         {
             "scene": item["id"],
-            "path": _opened(item),
-            "truth": item["assets"].get("truth", {}).get("href"),
+            "path": meant(_opened(item), path),
+            "truth": meant(item["assets"]["truth"]["href"], path) if "truth" in item["assets"] else None,
             "datetime": item["properties"].get("datetime"),
         }  # fmt: skip
         for item in read_json(path)["features"]
@@ -188,8 +198,8 @@ def absolute(path: str | os.PathLike) -> str:
 def _opened(item: dict) -> str:
     import pystac
 
-    if "seaicekit:source" in item["properties"]:
-        return item["properties"]["seaicekit:source"]
+    if SOURCE in item["properties"]:
+        return item["properties"][SOURCE]
     if "image" in item["assets"]:
         return item["assets"]["image"]["href"]
     return str(sources.Source.of_item(pystac.Item.from_dict(item)))
@@ -220,7 +230,7 @@ def describe(name: str, source: sources.Source, valid: float) -> pystac.Item:
         properties |= {"proj:code": crs.to_string(), "proj:transform": list(reader.transform)[:6]}
     place = sources.split(str(source))[0]
     if str(source) != place:
-        properties["seaicekit:source"] = str(source)
+        properties[SOURCE] = str(source)
     taken = datetime.fromisoformat(source.taken) if source.taken else _date(Path(place))
     if taken is None:  # STAC wants a date or a span that holds it; it was taken before the file was written
         written = datetime.now(UTC) if is_url(place) else datetime.fromtimestamp(os.path.getmtime(place), UTC)

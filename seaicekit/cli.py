@@ -47,8 +47,10 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="the whole chain on a folder of images",
         epilog="The parameters are those of the notebooks' parameters cells, listed in the README; "
-        "for example: -p water_max 80 -p epochs 30. Stages in DIR that nothing has changed for are left as "
-        "they are, so the same command goes on where a run was stopped.",
+        "for example: -p water_max 80 -p epochs 30. A list makes a run of each value: -p epochs '[15, 30]'. Stages "
+        "in DIR that nothing has changed for are left as they are, so the same command goes on where a run was "
+        "stopped. Exit codes: 0 done; 1 a notebook failed, or with --strict a scene was set aside; 2 wrong input; "
+        "130 interrupted.",
     )
     run.add_argument("params", nargs="?", metavar="PARAMS.yaml", help="parameters: a YAML file of name: value, or "
                      "one that comes with seaicekit: demo, paper")  # fmt: skip
@@ -69,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--force", action="store_true", help="run all stages anew")
     run.add_argument("--strict", action="store_true", help="exit with 1 if a scene was set aside")
     run.set_defaults(command=_run)
+    report = commands.add_parser("report", help="write a run's page anew, or compare several runs")
+    report.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder")
+    report.add_argument("--out", metavar="PAGE.html", help="of a comparison (default: comparison.html)")
+    report.set_defaults(command=_report)
     tune = commands.add_parser(
         "tune",
         help="calibrate the cuts in the browser",
@@ -229,8 +235,13 @@ def _chain(out: str | Path, given: dict, arguments: argparse.Namespace | None = 
     from seaicekit import pipeline, report
 
     again, only = _stages(arguments, pipeline.STAGES) if arguments else ((), pipeline.STAGES)
+    runs = pipeline.grid(given)
     if arguments and arguments.dry_run:
-        return _dry_run(Path(out).absolute(), given, again)
+        return max(_dry_run(Path(out).absolute() / name, chosen, again) for name, chosen in runs.items())
+    if "" not in runs:
+        if only != pipeline.STAGES:
+            raise InputError("--only: does not go with lists of parameters; give one run's folder and parameters")
+        return _swept(out, pipeline.sweep(out, given, again=again), arguments)
     manifest = pipeline.run(out, given, again=again, only=only)
     print("\n" + report.summary(manifest["figures"]))
     for row in manifest["quarantined"]:
@@ -239,6 +250,33 @@ def _chain(out: str | Path, given: dict, arguments: argparse.Namespace | None = 
     print(f"Report: {Path(out) / 'report.html'}\n  open it in a browser: {page}")
     print(f"Maps:   {Path(out) / 'maps'} (GeoTIFF, for QGIS)")
     return 1 if arguments and arguments.strict and manifest["quarantined"] else 0
+
+
+def _swept(out: str | Path, made: dict[str, dict], arguments: argparse.Namespace | None) -> int:
+    from seaicekit.pipeline.sweep import COMPARISON
+
+    page = Path(out).absolute() / COMPARISON
+    _show_comparison(page)
+    return 1 if arguments and arguments.strict and any(run["quarantined"] for run in made.values()) else 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from seaicekit import report
+
+    if len(arguments.runs) == 1 and not arguments.out:
+        print(report.write(arguments.runs[0]))
+        return 0
+    page = Path(arguments.out or "comparison.html").absolute()
+    report.compare(arguments.runs, page)
+    _show_comparison(page)
+    return 0
+
+
+def _show_comparison(page: Path) -> None:
+    import pandas as pd
+
+    print(pd.read_csv(page.with_suffix(".csv")).drop(columns="folder").round(4).to_string(index=False))
+    print(f"Comparison: {page}\n  open it in a browser: {page.as_uri()}")
 
 
 def _stages(arguments: argparse.Namespace, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -262,7 +300,7 @@ def _stages(arguments: argparse.Namespace, known: tuple[str, ...]) -> tuple[tupl
 def _dry_run(out: Path, given: dict, again: tuple[str, ...]) -> int:
     from seaicekit import pipeline
 
-    pipeline.validate(given)
+    print(f"{out}:")
     for step in pipeline.plan(out, given, again):
         print(f"{'run  ' if step.run else 'leave'}  {step.stage:<13}  {step.why}")
     needed = pipeline.estimate(out, given)

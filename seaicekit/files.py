@@ -13,6 +13,7 @@ from pathlib import Path
 
 FREE_SPACE = "free some space and run the same again, what is finished stays"
 PARTIAL = ".partial-"  # how the folders of unfinished files begin
+RUN_MARK = ".seaicekit-run"  # the file that tells a run's folder from any other
 
 
 class InputError(ValueError):
@@ -36,6 +37,21 @@ def is_remote(path: str | os.PathLike) -> bool:
 def place(out_dir: str | os.PathLike, name: str) -> str:
     """Return the path or URL of a file in an output folder."""
     return f"{str(out_dir).rstrip('/')}/{name}" if is_remote(out_dir) else str(Path(out_dir).resolve() / name)
+
+
+def spoken(path: str | os.PathLike, file: str | os.PathLike) -> str:
+    """Return how ``file`` names a path: relative if both are in one run's folder, so that the folder can be moved."""
+    text, folder = os.fspath(path), Path(os.path.abspath(file)).parent
+    root = next((each for each in (folder, *folder.parents) if (each / RUN_MARK).exists()), None)
+    inside = root is not None and not is_remote(text) and text.startswith(f"{root}{os.sep}")
+    return os.path.relpath(text, folder) if inside else text
+
+
+def meant(name: str, file: str | os.PathLike) -> str:
+    """Return the path that a name in ``file`` stands for; the other way round than `spoken`."""
+    if is_remote(name) or is_remote(file) or os.path.isabs(name):
+        return name
+    return os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(file)), name))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from seaicekit import clouds, labels, rasters, scenes, splits
 from seaicekit.autolabel import provenance
 from seaicekit.classes import NODATA
-from seaicekit.files import InputError, replacing
+from seaicekit.files import InputError, meant, replacing, spoken
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,9 +77,32 @@ def index(
     tiles.insert(8, "split", splits.choose(tiles, split, test_fraction, seed, dates))
     if truth is not None:
         tiles["truth"] = tiles["scene"].map(dict(truth))
+    said = {name: tiles[name].map(lambda each: spoken(each, path), "ignore") for name in _paths(tiles)}
     with replacing(path) as place:
-        tiles.to_parquet(place, index=False)
+        tiles.assign(**said).to_parquet(place, index=False)
     return tiles
+
+
+def read(path: str | os.PathLike) -> pd.DataFrame:
+    """Read a table that `index` wrote.
+
+    Raises
+    ------
+    InputError
+        It is missing, or is no such table.
+    """
+    import pandas as pd
+
+    try:
+        tiles = pd.read_parquet(path)
+        said = {name: tiles[name].map(lambda each: meant(each, path), "ignore") for name in _paths(tiles)}
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: not a tile index ({error}); make it with seaicekit.tiles.index") from error
+    return tiles.assign(**said)
+
+
+def _paths(tiles: pd.DataFrame) -> list[str]:
+    return ["path", "labels", *(["truth"] if "truth" in tiles else [])]
 
 
 def _rows(scene: tuple, reader: scenes.SceneReader, size: int) -> list[dict]:

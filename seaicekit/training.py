@@ -26,6 +26,7 @@ from seaicekit.files import InputError, replacing, sha256, write_json
 from seaicekit.models import Card
 from seaicekit.models import save as save_model
 from seaicekit.settings import Settings, rate
+from seaicekit.tiles import read as read_tiles
 
 if TYPE_CHECKING:
     import keras
@@ -187,13 +188,8 @@ def plan(
     InputError
         No tiles to train or to test on, tiles that the depth does not fit, rasters that are missing or disagree.
     """
-    import pandas as pd
-
-    try:
-        table = pd.read_parquet(settings.tiles)
-        table = table[table["split"].isin(["train", "test"])].reset_index(drop=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{settings.tiles}: not a tile index ({error}); make it with seaicekit.tiles.index") from error
+    table = read_tiles(settings.tiles)
+    table = table[table["split"].isin(["train", "test"])].reset_index(drop=True)
     for side in ("train", "test"):
         if (table["split"] != side).all():
             raise InputError(f"{settings.tiles}: no tiles to {side} on; give more scenes")

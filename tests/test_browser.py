@@ -25,7 +25,7 @@ def test_report_opens_offline(page, demo):
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     page.context.set_offline(True)
     page.goto((demo[0] / "report.html").as_uri())
-    assert page.locator("figure img").count() == 8
+    assert page.locator("figure img").count() == 10
     sizes = page.eval_on_selector_all("figure img", "images => images.map(i => i.naturalWidth)")
     page.set_viewport_size({"width": 400, "height": 800})
     assert min(sizes) > 300 and page.evaluate("document.documentElement.scrollWidth") <= 400  # fits a phone

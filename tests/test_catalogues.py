@@ -10,7 +10,7 @@ import rasterio
 from conftest import picture, write_tiff
 
 import seaicekit as sik
-from seaicekit import catalogues, sources
+from seaicekit import catalogues, files, sources
 
 
 def bad_files(folder):
@@ -68,7 +68,7 @@ def test_scenes_across_the_antimeridian(tmp_path):
 def test_brackets_in_names_and_earlier_runs(tmp_path):
     folder = tmp_path / "my [2019] scenes"
     (folder / "runs" / "old" / "maps").mkdir(parents=True)
-    (folder / "runs" / "old" / catalogues.RUN_MARK).touch()
+    (folder / "runs" / "old" / files.RUN_MARK).touch()
     for name in ("a[1].png", "runs/old/maps/b.tif"):
         (folder / name).touch()
     assert (

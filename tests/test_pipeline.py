@@ -280,7 +280,7 @@ def test_bad_input_is_one_line_exit_two_and_nothing_written(case, tmp_path):
     assert tree(tmp_path) == before
 
 
-def test_a_failing_notebook_ends_the_run_with_its_cell_and_traceback(tmp_path, small):
+def test_a_failing_notebook_ends_the_run_with_its_cell_and_a_report_so_far(tmp_path, small):
     (tmp_path / "books").mkdir()
     for stage in pipeline.STAGES:
         book = nbformat.read(pipeline.notebooks() / f"{stage}.ipynb", 4)
@@ -288,16 +288,25 @@ def test_a_failing_notebook_ends_the_run_with_its_cell_and_traceback(tmp_path, s
             book.cells[2].source += "\n1 / 0  # here it breaks"
         nbformat.write(book, tmp_path / "books" / f"{stage}.ipynb")
     code = (
-        "import sys; from pathlib import Path; from seaicekit import cli, pipeline;"
-        f"pipeline.notebooks = lambda: Path({str(tmp_path / 'books')!r});"
+        "import sys; from pathlib import Path; from seaicekit import cli; from seaicekit.pipeline import chain;"
+        f"chain.notebooks = lambda: Path({str(tmp_path / 'books')!r});"
         f"sys.exit(cli.main(['run', '--scenes', {str(small[0] / 'scenes')!r}, '--out', {str(tmp_path / 'out')!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 1
+    assert done.returncode == 1, done.stderr
     assert "02_calibrate stopped in cell" in done.stderr and "ZeroDivisionError" in done.stderr
     assert "here it breaks" in done.stderr and "\x1b" not in done.stderr
+    assert f"jupyter lab {tmp_path / 'out' / 'notebooks' / '02_calibrate.ipynb'}" in done.stderr
     stages = sorted(p.name for p in (tmp_path / "out" / "notebooks").iterdir())
-    assert stages == ["01_scenes.ipynb", "02_calibrate.ipynb"] and not (tmp_path / "out" / "run.json").exists()
+    assert stages == ["01_scenes.ipynb", "02_calibrate.ipynb"]
+    manifest = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert manifest["failure"]["error"] == "ZeroDivisionError: division by zero" and "metrics" not in manifest
+    assert list(manifest["figures"]["seconds"]) == ["01_scenes"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "1 / 0  # here it breaks" in page and "division by zero" in page
+    assert page.count("data:image/png;base64,") == 2  # the scenes, and where they lie
+    opened = nbformat.read(tmp_path / "out" / "notebooks" / "02_calibrate.ipynb", 4)
+    assert "papermill-error-cell" in opened.cells[0].source  # a link to the cell
 
 
 def test_parameters_are_declared_once_and_typed():

@@ -164,7 +164,7 @@ def test_wrong_settings(small, tmp_path):
         "inputs": {"inputs": "blue"},
         "normalisation": {"normalisation": "l1"},
         "threads": {"threads": -1},
-        "targets: nowhere has no raster": {"targets": "nowhere"},
+        "targets: .*nowhere has no raster": {"targets": "nowhere"},
         "depth: at 6": {"depth": 6, "tiles": small[2].assign(size=48)},
         "no tiles to train": {"tiles": small[2].assign(split="test")},
         "not a tile index": {"tiles": small[2].drop(columns="split")},

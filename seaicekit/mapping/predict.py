@@ -15,7 +15,7 @@ import numpy as np
 
 from seaicekit import areas, catalogues, clouds, engines, inputs, labels, models, rasters, scenes, sources
 from seaicekit.classes import NODATA, concentration
-from seaicekit.files import InputError, location, place, write_json
+from seaicekit.files import InputError, location, place
 from seaicekit.mapping import blend
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def predict(
     if not any("map" in row for row in rows):
         raise InputError(rows[0]["error"])
     items = [row.pop("item") for row in rows if "item" in row]
-    write_json(place(out_dir, ITEMS), {"type": "FeatureCollection", "features": items})
+    catalogues.write_items(place(out_dir, ITEMS), {"type": "FeatureCollection", "features": items})
     return pd.DataFrame(rows, columns=list(dict.fromkeys([*_columns(card), "error"]))).astype({"error": object})
 
 
@@ -290,7 +290,7 @@ def _item(task: dict, valid: float, files: Mapping[str, str], card: Card) -> dic
 
     item: pystac.Item = catalogues.describe(task["scene"], sources.resolve(catalogues.absolute(task["path"])), valid)
     item.add_link(pystac.Link("derived_from", item.assets.pop("image").href))
-    for name in ("seaicekit:source", "seaicekit:valid_fraction"):
+    for name in (catalogues.SOURCE, "seaicekit:valid_fraction"):
         item.properties.pop(name, None)
     for kind, what in (("map", "sea-ice class"), ("confidence", "confidence of the class, per cent")):
         about = {"data_type": "uint8", "nodata": NODATA}

@@ -13,6 +13,7 @@ from seaicekit.maps.figures import (
     panels,
     rgb,
     save,
+    small_multiples,
     strata,
 )
 from seaicekit.maps.page import save_html
@@ -23,5 +24,5 @@ from seaicekit.maps.view import interactive
 __all__ = [
     "coloured", "confusion_matrices", "confusion_matrix", "curves", "fit_curve", "footprints", "gallery",
     "histogram", "interactive", "labelled", "live_curves", "mapped", "panels", "reliability_diagram", "rgb", "save",
-    "save_html", "save_png", "score_bars", "strata", "time_series",
+    "save_html", "save_png", "score_bars", "small_multiples", "strata", "time_series",
 ]  # fmt: skip

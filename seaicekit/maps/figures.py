@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -278,6 +278,36 @@ def panels(
             axes[number, 0].set_ylabel(_short(names[number]), fontsize=9)
     if "confidence" in titles:
         figure.colorbar(image, ax=axes[:, -1], label="confidence, %", shrink=0.8)
+    patches = _patches(legend)
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
+    return figure
+
+
+def small_multiples(pictures: Mapping[str, Raster], legend: Sequence[SeaIceClass] = LEGEND) -> matplotlib.figure.Figure:
+    """Draw many class rasters of one scene beside each other, four a row.
+
+    Parameters
+    ----------
+    pictures : dict
+        Title → path or class codes, all of one shape; "scene" is a scene's path.
+    legend : sequence of SeaIceClass
+        The classes that occur.
+    """
+    from matplotlib.figure import Figure
+
+    drawn = {
+        title: rgb(raster) if title == "scene" else coloured(rasters.codes(raster), legend)
+        for title, raster in pictures.items()
+    }
+    columns, rows = min(4, len(drawn)), -(-len(drawn) // 4)
+    ratio = max(image.shape[0] / image.shape[1] for image in drawn.values())
+    figure = Figure(figsize=(3.1 * columns, rows * (3.1 * ratio + 0.5) + 0.4), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, (title, image) in zip(axes, drawn.items(), strict=False):
+        axis.imshow(_thinned(image), interpolation="antialiased" if title == "scene" else "nearest")
+        axis.set_title(title, fontsize=9)
     patches = _patches(legend)
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
     return figure

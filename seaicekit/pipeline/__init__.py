@@ -6,8 +6,9 @@ from seaicekit.pipeline.checks import validate
 from seaicekit.pipeline.execution import StageError, run, serve_tuner
 from seaicekit.pipeline.memory import memory_watch
 from seaicekit.pipeline.resume import plan
+from seaicekit.pipeline.sweep import grid, sweep
 
 __all__ = [
-    "STAGES", "StageError", "defaults", "estimate", "memory_watch", "notebooks", "parameters", "plan", "run",
-    "serve_tuner", "validate",
+    "STAGES", "StageError", "defaults", "estimate", "grid", "memory_watch", "notebooks", "parameters", "plan", "run",
+    "serve_tuner", "sweep", "validate",
 ]  # fmt: skip

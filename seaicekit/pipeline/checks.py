@@ -4,68 +4,86 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import typing
+import functools
 from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from seaicekit import catalogues, engines, labels, launch, scenes, splits, stac, tiles, training
-from seaicekit.files import InputError
+from seaicekit import catalogues, labels, launch, scenes, splits, stac, tiles, training
+from seaicekit.files import InputError, read_json
 from seaicekit.pipeline.chain import defaults
 from seaicekit.thresholds import Thresholds
 
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+
+SCHEMAS = Path(__file__).parents[1] / "schemas"
+
 
 def validate(given: dict[str, object]) -> None:
-    """Check parameters before anything starts; numbers that YAML read as text become numbers.
+    """Check parameters before anything starts; what YAML read as another type becomes what was meant.
+
+    Names are those of the notebooks' ``parameters`` cells, types and ranges those of ``schemas/parameters.json``,
+    and what must fit together is asked of the stages' own rules.
 
     Raises
     ------
     InputError
-        A name that no notebook knows, or a value of another type than its default.
+        A name that no notebook knows, a value of another type or out of range, or values that contradict.
     """
     known = defaults()
-    for name, value in given.items():
-        if name == "dates" and isinstance(value, date | int):  # YAML takes 2019-11-03 for a date, off for False
-            given[name] = value = str(value)
-        if name == "opaque" and value is False:
-            given[name] = value = "off"
-        if isinstance(known.get(name), float) and isinstance(value, str):  # YAML takes 1e-3 for a text
-            with contextlib.suppress(ValueError):
-                given[name] = value = float(value)
+    for name in given:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 1, 0)
             raise InputError(f"{name}: unknown parameter; did you mean {near[0]}? Known: {', '.join(sorted(known))}")
-        wanted = type(known[name])
-        fits = isinstance(value, (int, float) if wanted is float else wanted) and isinstance(value, bool) == (
-            wanted is bool
-        )
-        if known[name] is None:
-            kinds = {"search": str | list | tuple, "normalise": list | tuple}
-            fits = value is None or isinstance(value, kinds.get(name, str))
-            wanted = list if name == "normalise" else str
-        if name == "window":  # pixels or metres, which the rule itself looks at
-            fits = isinstance(value, int | str)
-        if not fits:
-            raise InputError(f"{name}: must be of type {wanted.__name__}, not {value!r}")
-    _check_values(known | given)
+        given[name] = _as_meant(name, given[name])
+        wrong = objection(name, given[name])
+        if wrong:
+            raise InputError(f"{name}: {wrong}")
+    _check_together(given, known | given)
 
 
-def _check_values(values: dict[str, object]) -> None:
-    """Ask each stage's own rules, so that a wrong value is told before the first stage and not at the last."""
-    for name, known in {"engine": engines.Engine, "launcher": launch.Launcher}.items():
-        if values[name] not in typing.get_args(known):
-            raise InputError(f"{name}: must be one of {', '.join(typing.get_args(known))}, not {values[name]!r}")
-    for name in ("synthetic_count", "workers", "block", "tile", "ranks"):
-        if values[name] < 1:
-            raise InputError(f"{name}: must be at least 1, not {values[name]}")
-    if values["synthetic_size"] < 16:
-        raise InputError(f"synthetic_size: must be at least 16, not {values['synthetic_size']}")
+@functools.cache
+def _validators() -> dict[str, Validator]:
+    from jsonschema import Draft202012Validator
+
+    properties = read_json(SCHEMAS / "parameters.json")["properties"]
+    return {name: Draft202012Validator(each) for name, each in properties.items()}
+
+
+def objection(name: str, value: object) -> str | None:
+    """Say in words what the schema has against a parameter's value; None if nothing."""
+    from jsonschema.exceptions import best_match
+
+    validator = _validators()[name]
+    error = best_match(validator.iter_errors(value))
+    return f"{error.message}. {validator.schema['description']}" if error else None
+
+
+def _as_meant(name: str, value: object) -> object:
+    """Return a value as it was meant where YAML reads it otherwise."""
+    if name == "dates" and isinstance(value, date | int):
+        return str(value)
+    if name == "opaque" and value is False:  # off
+        return "off"
+    if isinstance(value, str) and "number" in str(_validators()[name].schema.get("type")):  # 1e-3
+        with contextlib.suppress(ValueError):
+            return float(value)
+    if isinstance(value, float) and value.is_integer() and _validators()[name].schema.get("type") == "integer":
+        return int(value)
+    return value
+
+
+def _check_together(given: dict[str, object], values: dict[str, object]) -> None:
+    """Ask each stage's own rules, so that a contradiction is told before the first stage and not at the last."""
     splits.check(values["split"], values["test_fraction"])
     launch.check_ranks(values["ranks"], values["launcher"], values["hosts"])
-    if not 0 <= values["max_cloud"] <= 100:
-        raise InputError(f"max_cloud: must lie between 0 and 100, not {values['max_cloud']}")
     if values["search"]:
         stac.place(values["search"])
         if values["scenes"]:
             raise InputError("search: scenes are given, too; leave one of the two out")
+    if values["thresholds"] and not {"water_max", "thin_max"}.isdisjoint(given):
+        raise InputError("thresholds: water_max or thin_max is given, too; leave the file or the cuts out")
     Thresholds(values["water_max"], values["thin_max"])
     labels.Rule(
         **{name: values[name] for name in labels.Rule.__dataclass_fields__ if name in values}

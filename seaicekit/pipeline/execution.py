@@ -13,22 +13,30 @@ import time
 import types
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from seaicekit import catalogues
+from seaicekit import models
 from seaicekit.autolabel import load_table
-from seaicekit.files import PARTIAL, InputError, read_json, write_json
+from seaicekit.files import PARTIAL, RUN_MARK, InputError, read_json, write_json
 from seaicekit.pipeline import chain, resume
 from seaicekit.pipeline.chain import STAGES
 from seaicekit.pipeline.checks import check_scenes, validate
 from seaicekit.pipeline.memory import memory_watch
-from seaicekit.remote import is_url
+from seaicekit.remote import is_url, unsigned
 from seaicekit.thresholds import Thresholds
 
 
 class StageError(RuntimeError):
-    """A notebook stopped; the message has its cell, its traceback and where to open it."""
+    """A notebook stopped; the message has its cell, its traceback and where to open it, ``failure`` the parts."""
+
+    def __init__(self, failure: dict[str, object]):
+        super().__init__(
+            f"{failure['stage']} stopped in cell {failure['cell']}:\n{failure['traceback']}\n"
+            f"Open it there: jupyter lab {failure['notebook']}\nThe report so far: {failure['report']}"
+        )
+        self.failure = failure
 
 
 def _papermill() -> types.ModuleType:
@@ -73,7 +81,7 @@ def serve_tuner(given: dict[str, str], browser: bool = True) -> int:
 
 def run(
     out: str | os.PathLike, given: dict[str, object], progress: bool = True, again: Sequence[str] = (),
-    only: Sequence[str] = STAGES,
+    only: Sequence[str] = STAGES, others: Sequence[Path] = (),
 ) -> dict:  # fmt: skip
     """Run the notebooks and write ``run.json`` and ``report.html``.
 
@@ -93,6 +101,8 @@ def run(
         Stages to run although nothing has changed.
     only : sequence of str
         Stages that may run at all; the others are left as they are, and must be there.
+    others : sequence of Path
+        Folders of runs whose outputs are copied where a stage here would make the same.
 
     Returns
     -------
@@ -104,7 +114,7 @@ def run(
     InputError
         A parameter, a scene or the folder cannot be used; nothing is written then.
     StageError
-        A notebook failed; what came before it stays.
+        A notebook failed; what came before it stays, and is in the report.
     """
     given = dict(given)
     validate(given)
@@ -114,19 +124,31 @@ def run(
     record, started, done = resume.Record(out), datetime.now(UTC).isoformat(timespec="seconds"), {}
     for number, stage in enumerate(STAGES, 1):
         step = resume.next_step(stage, out, given, record, again)
-        if stage in only and step.run:
-            bar = {"desc": f"{number}/{len(STAGES)} {stage}"} if progress else False
-            try:
-                _run_stage(stage, out, given, record, bar)
-            except InputError:
-                if not any(each["done"] for each in record.stages.values()):
-                    _withdraw(out, created)
-                raise
-        elif stage not in only and not record.stages.get(stage, {}).get("done"):
+        if stage not in only and not record.stages.get(stage, {}).get("done"):
             raise InputError(f"{stage}: is not done in {out}, and others need it; run it first")
-        elif progress:
-            print(f"{number}/{len(STAGES)} {stage}: {step.why}", file=sys.stderr)
-        done[stage] = {"run": stage in only and step.run, "why": step.why}
+        wanted = stage in only and step.run
+        may_share = wanted and stage not in again
+        source = resume.shared(stage, resume.made_of(stage, out, given), others) if may_share else None
+        done[stage] = {"run": wanted and not source, "why": f"shared with {source.name}" if source else step.why}
+        if progress and not done[stage]["run"]:
+            print(f"{number}/{len(STAGES)} {stage}: {done[stage]['why']}", file=sys.stderr)
+        if not wanted:
+            continue
+        for name in ("run.json", "report.html"):  # of a run before, which are no longer so
+            (out / name).unlink(missing_ok=True)
+        try:
+            if source:
+                _copy_stage(stage, source, out, given, record)
+            else:
+                bar = {"desc": f"{number}/{len(STAGES)} {stage}"} if progress else False
+                _run_stage(stage, out, given, record, bar)
+        except InputError:
+            if not any(each["done"] for each in record.stages.values()):
+                _withdraw(out, created)
+            raise
+        except StageError as error:
+            _conclude(out, given, record, started, done, error.failure)
+            raise
     return _conclude(out, given, record, started, done)
 
 
@@ -176,35 +198,68 @@ def _keep_cuts(stage: str, out: Path, record: resume.Record) -> None:
         print(f"{path}: saved by hand; now in {aside.name}. Give it as 'thresholds' to use it", file=sys.stderr)
 
 
-def _conclude(out: Path, given: dict[str, object], record: resume.Record, started: str, done: dict) -> dict:
-    """Write the manifest and the report."""
+def _copy_stage(stage: str, source: Path, out: Path, given: dict[str, object], record: resume.Record) -> None:
+    """Take a stage's outputs from another run, with the time that they took there."""
+    _keep_cuts(stage, out, record)
+    resume.clear(out, stage)
+    record.begin(stage, {})  # a copy that is stopped is of no make, so nothing goes on from it
+    resume.copy(stage, source, out)
+    found = resume.Record(source).stages[stage]
+    record.begin(stage, resume.made_of(stage, out, given))
+    record.finish(stage, found["seconds"], found["memory"])
+
+
+def _conclude(
+    out: Path, given: dict[str, object], record: resume.Record, started: str, done: dict, failure: dict | None = None
+) -> dict:  # fmt: skip
+    """Write the manifest and the report, of a run that failed too."""
     from seaicekit import report
 
-    stages = {stage: record.stages[stage] for stage in STAGES}
-    catalogued = read_json(out / "scenes.json")
-    figures = {"seconds": {stage: each["seconds"] for stage, each in stages.items()}}
-    figures["peak_memory_gb"] = round(max(each["memory"] for each in stages.values()) / 1e9, 3)
+    finished = {stage: record.stages[stage] for stage in done if record.stages[stage]["done"]}
+    figures = {"seconds": {stage: each["seconds"] for stage, each in finished.items()}}
+    figures["total_seconds"] = round(sum(figures["seconds"].values()), 2)
+    figures["peak_memory_gb"] = round(max((each["memory"] for each in finished.values()), default=0) / 1e9, 3)
     manifest = {
         "started": started,
-        "parameters": chain.defaults() | given,
+        "parameters": {name: _plain(value) for name, value in (chain.defaults() | given).items()},
         "versions": resume.versions(),
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
         "stages": done,
-        "figures": figures | read_json(out / "metrics.json")["figures"],
-        "scenes": {item["id"]: item["assets"]["image"].get("file:checksum") for item in catalogued["features"]},
-        "quarantined": catalogued["seaicekit:quarantined"] + _left_out(out),
-        "thresholds": read_json(out / "thresholds.json"),
-    }
+        "figures": figures,
+        "scenes": {}, "quarantined": [], "thresholds": None,
+    }  # fmt: skip
+    if "01_scenes" in finished:
+        catalogued = read_json(out / "scenes.json")
+        manifest["scenes"] = {
+            item["id"]: item["assets"]["image"].get("file:checksum") for item in catalogued["features"]
+        }
+        manifest["quarantined"] = catalogued["seaicekit:quarantined"]
+    if "02_calibrate" in finished:
+        manifest["thresholds"] = read_json(out / "thresholds.json")
+    if "03_autolabel" in finished:
+        manifest["quarantined"] = manifest["quarantined"] + _left_out(out)
+    if failure:
+        manifest["failure"] = failure
+    else:
+        metrics = read_json(out / "metrics.json")
+        manifest["figures"] |= metrics.pop("figures")
+        manifest["legend"] = [asdict(entry) for entry in models.read_card(out / "model" / "model.keras").legend]
+        manifest["metrics"] = metrics
     write_json(out / "run.json", manifest)
     report.write(out)
     return manifest
+
+
+def _plain(value: object) -> object:
+    """Return a parameter without what follows a URL's question mark, where keys stand."""
+    return unsigned(value) if isinstance(value, str) else value
 
 
 def _withdraw(out: Path, created: Path | None) -> None:
     """Leave nothing behind of a run that could not begin, and of folders only those that were there."""
     for stage in STAGES:
         resume.clear(out, stage)
-    for name in (resume.RECORD, catalogues.RUN_MARK):
+    for name in (resume.RECORD, RUN_MARK):
         (out / name).unlink(missing_ok=True)
     for name in ("figures", "notebooks"):
         shutil.rmtree(out / name, ignore_errors=True)
@@ -225,7 +280,7 @@ def _prepare(out: Path) -> Path | None:
     created = next((folder for folder in [*reversed(out.parents), out] if not folder.exists()), None)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; choose another output folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / catalogues.RUN_MARK).exists():
+    if out.is_dir() and any(out.iterdir()) and not (out / RUN_MARK).exists():
         raise InputError(f"{out}: holds something that is no run; choose an empty or a new output folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -235,15 +290,15 @@ def _prepare(out: Path) -> Path | None:
         raise InputError(f"{out}: cannot write there ({error.strerror}); choose another output folder") from error
     for partial in out.glob(f"{PARTIAL}*"):  # of a run that was killed
         shutil.rmtree(partial, ignore_errors=True)
-    (out / catalogues.RUN_MARK).touch()
+    (out / RUN_MARK).touch()
     return created
 
 
 def _execute(stage: str, out: Path, given: dict[str, object], progress: dict | bool) -> None:
+    papermill, known = _papermill(), chain.parameters()[stage]
     from nbconvert.filters.ansi import strip_ansi
     from papermill.exceptions import PapermillExecutionError
 
-    papermill, known = _papermill(), chain.parameters()[stage]
     chosen = {name: value for name, value in given.items() if name in known} | {"run_dir": str(out)}
     finished = out / "notebooks" / f"{stage}.ipynb"
     finished.parent.mkdir(exist_ok=True)
@@ -257,10 +312,12 @@ def _execute(stage: str, out: Path, given: dict[str, object], progress: dict | b
         except PapermillExecutionError as error:
             if error.ename == "InputError":
                 raise InputError(error.evalue) from None
-            trace = strip_ansi("\n".join(error.traceback))
-            raise StageError(
-                f"{stage} stopped in cell {error.exec_count}:\n{trace}\nOpen it there: jupyter lab {finished}"
-            ) from None
+            failure = {
+                "stage": stage, "cell": error.exec_count, "error": f"{error.ename}: {error.evalue}",
+                "source": error.source, "traceback": strip_ansi("\n".join(error.traceback)),
+                "notebook": str(finished), "report": str(out / "report.html"),
+            }  # fmt: skip
+            raise StageError(failure) from None
         finally:
             if draft.exists():
                 os.replace(draft, finished)

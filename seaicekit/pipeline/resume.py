@@ -198,6 +198,25 @@ def plan(out: str | os.PathLike, given: dict[str, object], again: Sequence[str] 
     return steps
 
 
+def shared(stage: str, made_of: dict, runs: Sequence[Path]) -> Path | None:
+    """Return the first run that has a stage's outputs already, of the same make and whole; None if none has."""
+    for run in runs:
+        found = Record(run).stages.get(stage, {})
+        if found.get("done") and found["made of"] == made_of and outputs(run, stage) == found["outputs"]:
+            return run
+    return None
+
+
+def copy(stage: str, source: Path, out: Path) -> None:
+    """Copy what a stage made, and its notebook, from one run's folder into another's."""
+    for name in (*OUTPUTS[stage], f"notebooks/{stage}.ipynb"):
+        if (source / name).is_dir():
+            shutil.copytree(source / name, out / name, dirs_exist_ok=True)
+        elif (source / name).exists():
+            (out / name).parent.mkdir(exist_ok=True)
+            shutil.copy2(source / name, out / name)
+
+
 def clear(out: Path, stage: str, keep: bool = False) -> None:
     """Remove what a stage made, or with ``keep`` only what it left unfinished."""
     for name in OUTPUTS[stage]:

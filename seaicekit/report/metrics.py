@@ -1,8 +1,7 @@
-"""A run as one page that opens anywhere: pictures and tables inside it, no kernel, no network."""
+"""What a run found, as figures and in a few words."""
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from seaicekit import evaluation, models
 from seaicekit.autolabel import load_table
-from seaicekit.files import read_json, write_json, write_text
+from seaicekit.files import read_json, write_json
 from seaicekit.thresholds import Thresholds
 
 if TYPE_CHECKING:
@@ -24,27 +23,7 @@ SCORES = {
     "accuracy_cuts": "cuts alone",
     "majority_accuracy": "calling everything the commonest class",
 }
-STRATA = {
-    "all": "Accuracy",
-    "cloud < 10 %": "Cloud < 10 %",
-    "cloud >= 10 %": "Cloud ≥ 10 %",
-    "interior": "Interior",
-    "edge": "Floe edges",
-}
 RARE = 0.005  # a class below this share of the labels is worth a word
-PICTURES = {
-    "footprints.png": "Where the scenes lie",
-    "scenes.png": "The scenes",
-    "histogram.png": "Brightness and the cuts",
-    "labels.png": "Automatic labels",
-    "strata.png": "The cloudiest scene, filtered and labelled",
-    "curves.png": "Training",
-    "maps.png": "Maps",
-    "scores.png": "The map beside its baselines",
-    "confusion.png": "Confusion",
-    "reliability.png": "Whether confidences mean what they say",
-    "series.png": "Ice over time",
-}
 
 
 def save_metrics(run_dir: str | os.PathLike, maps: pd.DataFrame, tiles: pd.DataFrame, found: dict) -> None:
@@ -119,7 +98,6 @@ def untrained(figures: dict) -> str:
 
 def summary(figures: dict) -> str:
     """Say in a few lines what a run's figures are."""
-    seconds = sum(figures["seconds"].values())
     lines = []
     if "accuracy" in figures:
         lines.append(f"Accuracy against truth, on {figures['held_out']} that were not trained on:")
@@ -133,51 +111,6 @@ def summary(figures: dict) -> str:
         lines.append(untrained(figures))
     if missing(figures):
         lines.append(missing(figures))
-    memory = figures["peak_memory_gb"]
+    seconds, memory = figures["total_seconds"], figures["peak_memory_gb"]
     lines.append(f"{figures['scenes']} scenes, {figures['tiles']} tiles; {seconds:.0f} s, at most {memory:.2f} GB.")
     return "\n".join(lines)
-
-
-def write(run_dir: str | os.PathLike) -> Path:
-    """Write ``report.html`` into a run's folder, from its ``run.json``, ``metrics.json`` and ``figures/``."""
-    import jinja2
-
-    folder = Path(run_dir)
-    pictures = {
-        title: base64.b64encode((folder / "figures" / name).read_bytes()).decode()
-        for name, title in PICTURES.items()
-        if (folder / "figures" / name).exists()
-    }
-    source = (Path(__file__).parent / "report.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    run = read_json(folder / "run.json")
-    notes = [note for note in (untrained(run["figures"]), missing(run["figures"])) if note]
-    metrics = read_json(folder / "metrics.json")
-    page = environment.from_string(source).render(
-        name=folder.resolve().name, run=run, metrics=metrics, rules=_rules(metrics), classes=_classes(metrics),
-        strata=STRATA, notes=notes, pictures=pictures,
-        legend=models.read_card(folder / "model" / "model.keras").legend,
-        notebooks=sorted(p.name for p in folder.glob("notebooks/*.ipynb")),
-    )  # fmt: skip
-    write_text(folder / "report.html", page)
-    return folder / "report.html"
-
-
-def _rules(metrics: dict) -> dict[str, dict[str, dict]]:
-    """Return rule → column of the table of scores → row of ``scores``."""
-    columns = {("accuracy", stratum): stratum for stratum in STRATA} | {("balanced_accuracy", "all"): "balanced"}
-    found: dict[str, dict[str, dict]] = {}
-    for row in metrics["scores"]:
-        column = columns.get((row["score"], row["stratum"]))
-        if column and not row["scene"] and not row["class"]:
-            found.setdefault(row["rule"], {})[column] = row
-    return found
-
-
-def _classes(metrics: dict) -> dict[str, dict[str, dict]]:
-    """Return class → score → row of ``scores``, of the map."""
-    found: dict[str, dict[str, dict]] = {}
-    for row in metrics["scores"]:
-        if row["rule"] == evaluation.assessment.MAP and row["stratum"] == "all" and row["class"]:
-            found.setdefault(row["class"], {})[row["score"]] = row
-    return found

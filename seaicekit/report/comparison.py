@@ -1,0 +1,130 @@
+"""Several runs beside each other: a table of their scores, and their maps of one scene."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seaicekit import catalogues, maps
+from seaicekit.classes import SeaIceClass
+from seaicekit.files import InputError, read_json, replacing, write_text
+from seaicekit.report.page import environment, picture
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Key in ``figures`` → title; of the first group more is better, of the second less.
+MORE = {
+    "accuracy": "Map", "accuracy_labels": "Filter and cuts", "accuracy_cuts": "Cuts alone",
+    "majority_accuracy": "Commonest class", "agreement": "Map's agreement with labels",
+}  # fmt: skip
+LESS = {"calibration_error": "Calibration error", "total_seconds": "Seconds", "peak_memory_gb": "Memory, GB"}
+
+
+def compare(runs: Sequence[str | os.PathLike], path: str | os.PathLike) -> pd.DataFrame:
+    """Write a page that compares runs, and its table beside it as CSV.
+
+    Parameters
+    ----------
+    runs : sequence of path
+        Folders of runs. One that has not finished is left out, and named on the page.
+    path : path
+        The page, such as ``comparison.html``; the table gets its name with ``.csv``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a run: ``run`` (its folder's name), ``folder``, the parameters in which they differ and the scores
+        (shares from 0 to 1), seconds and gigabytes of ``run.json``'s figures.
+
+    Raises
+    ------
+    InputError
+        A folder holds no run, or not one has finished.
+    """
+    import pandas as pd
+
+    found = {os.path.abspath(folder): read_json(Path(folder) / "run.json") for folder in runs}
+    finished = {folder: run for folder, run in found.items() if "metrics" in run}
+    if not finished:
+        raise InputError(f"{', '.join(map(str, runs))}: no run there has finished; run them first")
+    varied = _varied([run["parameters"] for run in finished.values()])
+    kept = [key for key in MORE | LESS if any(key in run["figures"] for run in finished.values())]
+    names = _names(list(finished))
+    table = pd.DataFrame(
+        {"run": names[folder], "folder": folder}
+        | {name: run["parameters"].get(name) for name in varied}
+        | {key: run["figures"].get(key) for key in kept}
+        for folder, run in finished.items()
+    )
+    with replacing(Path(path).with_suffix(".csv")) as place:
+        table.to_csv(place, index=False)
+    notes = [f"{folder}: has not finished, and is left out." for folder in found if folder not in finished]
+    scene = _common_scene(finished)
+    page = environment().get_template("comparison.html.j2").render(
+        name="Runs compared", rows=_told(table, varied, kept, Path(path)), varied=varied, notes=notes, scene=scene,
+        columns={key: (MORE | LESS)[key] for key in kept}, best=_best(table, kept),
+        picture=_small_multiples(finished, names, scene) if scene else None,
+    )  # fmt: skip
+    write_text(path, page)
+    return table
+
+
+def _varied(parameters: list[dict]) -> list[str]:
+    """Return the parameters in which runs differ."""
+    return [name for name in parameters[0] if any(each.get(name) != parameters[0][name] for each in parameters)]
+
+
+def _names(folders: list[str]) -> dict[str, str]:
+    """Return folder → its name, with as much of its path as tells it from the others."""
+    common = os.path.commonpath([os.path.dirname(folder) for folder in folders])
+    return {folder: os.path.relpath(folder, common) for folder in folders}
+
+
+def _told(table: pd.DataFrame, varied: list[str], kept: list[str], path: Path) -> list[dict]:
+    """Return a row a run as a page shows it."""
+    rows = []
+    for row in table.to_dict("records"):
+        told = {key: "–" if row[key] is None or row[key] != row[key] else _figure(key, row[key]) for key in kept}
+        page = Path(row["folder"]) / "report.html"
+        link = os.path.relpath(page, path.absolute().parent) if page.exists() else None
+        rows.append({"run": row["run"], "link": link, "parameters": {name: row[name] for name in varied}} | told)
+    return rows
+
+
+def _figure(key: str, value: float) -> str:
+    return {"total_seconds": f"{value:.0f}", "peak_memory_gb": f"{value:.2f}"}.get(key, f"{100 * value:.2f}")
+
+
+def _best(table: pd.DataFrame, kept: list[str]) -> dict[str, list[str]]:
+    """Return column → the runs that are best in it; none where all are alike."""
+    found = {}
+    for key in kept:
+        values = table[key].astype(float)
+        top = values.max() if key in MORE else values.min()
+        found[key] = [] if values.nunique() < 2 else table["run"][values == top].tolist()
+    return found
+
+
+def _common_scene(runs: dict[str, dict]) -> str | None:
+    """Return the first test scene that all runs have mapped."""
+    tested = [[row["scene"] for row in run["metrics"]["maps"] if row["split"] == "test"] for run in runs.values()]
+    return next((scene for scene in tested[0] if all(scene in each for each in tested)), None)
+
+
+def _small_multiples(runs: dict[str, dict], names: dict[str, str], scene: str) -> str:
+    """Draw a scene, its truth if there is one, and each run's map of it."""
+    first = next(iter(runs))
+    row = catalogues.load_catalogue(Path(first) / "scenes.json").loc[scene]
+    legend = [SeaIceClass(**entry) for entry in runs[first]["legend"]]
+    pictures = {"scene": row.path} | ({"truth": row.truth} if row.truth else {})
+    for folder, run in runs.items():
+        score = run["figures"].get("accuracy", run["figures"]["agreement"])
+        pictures[f"{names[folder]}\n{100 * score:.1f} %"] = str(Path(folder) / "maps" / f"{scene}.tif")
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "maps.png"
+        maps.save(maps.small_multiples(pictures, legend), place)
+        return picture(place)

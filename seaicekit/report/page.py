@@ -1,0 +1,128 @@
+"""A run as one page that opens anywhere: pictures and tables inside it, no kernel, no network."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seaicekit import evaluation
+from seaicekit.files import read_json, write_text
+from seaicekit.report.metrics import missing, untrained
+
+if TYPE_CHECKING:
+    import jinja2
+    import markupsafe
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+STRATA = {
+    "all": "Accuracy",
+    "cloud < 10 %": "Cloud < 10 %",
+    "cloud >= 10 %": "Cloud ≥ 10 %",
+    "interior": "Interior",
+    "edge": "Floe edges",
+}
+PICTURES = {  # of each stage: file → title
+    "01_scenes": {"footprints": "Where the scenes lie", "scenes": "The scenes"},
+    "02_calibrate": {"histogram": "Brightness and the cuts"},
+    "03_autolabel": {"labels": "Automatic labels", "strata": "The cloudiest scene, filtered and labelled"},
+    "04_train": {"curves": "Training"},
+    "05_map": {
+        "maps": "Maps",
+        "scores": "The map beside its baselines",
+        "confusion": "Confusion",
+        "reliability": "Whether confidences mean what they say",
+        "series": "Ice over time",
+    },
+}
+FORMS = {
+    "percent": lambda share: f"{100 * share:.2f} %",
+    "tenths": lambda share: f"{100 * share:.1f}",
+    "points": lambda share: f"{100 * share:+.2f}",
+    "seconds": lambda seconds: f"{seconds:.1f}",
+    "whole": lambda number: f"{number:,.0f}",
+    "hundredths": lambda number: f"{number:.2f}",
+    "thousandths": lambda number: f"{number:.3f}",
+    "text": str,
+}
+
+
+class Figures:
+    """A run's manifest, whose values come with the key (a JSON pointer, RFC 6901) that they are found by."""
+
+    def __init__(self, manifest: dict):
+        self._manifest = manifest
+
+    def __call__(self, *keys: str | int, form: str = "text") -> markupsafe.Markup:
+        """Return one value as HTML: escaped, in the given form, a dash for None, its key in ``data-key``."""
+        from markupsafe import Markup
+
+        value = self._manifest
+        for key in keys:
+            value = value[key]
+        pointer = "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
+        told = "–" if value is None and form != "text" else FORMS[form](value)
+        return Markup('<span data-key="{}">{}</span>').format(pointer, told)
+
+
+def environment() -> jinja2.Environment:
+    """Return what fills in the pages' templates; it escapes all that it is given."""
+    import jinja2
+
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    return found
+
+
+def write(run_dir: str | os.PathLike) -> Path:
+    """Write ``report.html`` into a run's folder, from its ``run.json`` and ``figures/``.
+
+    A run that stopped gets the page, too: with what failed, and with what was done before.
+    """
+    folder = Path(run_dir)
+    run = read_json(folder / "run.json")
+    done = [stage for stage in run["stages"] if stage != run.get("failure", {}).get("stage")]
+    pictures = {
+        title: picture(path)
+        for stage in done
+        for name, title in PICTURES[stage].items()
+        if (path := folder / "figures" / f"{name}.png").exists()
+    }
+    finished = "metrics" in run
+    page = environment().get_template("report.html.j2" if finished else "stopped.html.j2").render(
+        name=folder.resolve().name, run=run, figure=Figures(run), pictures=pictures, strata=STRATA,
+        rules=_rules(run["metrics"]) if finished else {}, classes=_classes(run["metrics"]) if finished else {},
+        notes=[note for note in (untrained(run["figures"]), missing(run["figures"])) if note] if finished else [],
+        manifest=json.dumps({name: run[name] for name in run if name != "metrics"}, indent=1, ensure_ascii=False),
+        notebooks=sorted(path.name for path in folder.glob("notebooks/*.ipynb")),
+    )  # fmt: skip
+    write_text(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def picture(path: Path) -> str:
+    """Return a PNG file as text, to stand inside a page."""
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+def _rules(metrics: dict) -> dict[str, dict[str, int]]:
+    """Return rule → column of the table of scores → which of the ``scores`` it is."""
+    columns = {("accuracy", stratum): stratum for stratum in STRATA} | {("balanced_accuracy", "all"): "balanced"}
+    found: dict[str, dict[str, int]] = {}
+    for number, row in enumerate(metrics["scores"]):
+        column = columns.get((row["score"], row["stratum"]))
+        if column and not row["scene"] and not row["class"]:
+            found.setdefault(row["rule"], {})[column] = number
+    return found
+
+
+def _classes(metrics: dict) -> dict[str, dict[str, int]]:
+    """Return class → score → which of the ``scores`` it is, of the map."""
+    found: dict[str, dict[str, int]] = {}
+    for number, row in enumerate(metrics["scores"]):
+        if row["rule"] == evaluation.assessment.MAP and row["stratum"] == "all" and row["class"]:
+            found.setdefault(row["class"], {})[row["score"]] = number
+    return found
