@@ -23,6 +23,7 @@ from seaicekit.files import PARTIAL, RUN_MARK, InputError, read_json, write_json
 from seaicekit.pipeline import chain, resume
 from seaicekit.pipeline.chain import STAGES
 from seaicekit.pipeline.checks import check_scenes, validate
+from seaicekit.pipeline.guard import guarded
 from seaicekit.pipeline.memory import memory_watch
 from seaicekit.remote import is_url, unsigned
 from seaicekit.thresholds import Thresholds
@@ -180,7 +181,7 @@ def _run_stage(stage: str, out: Path, given: dict[str, object], record: resume.R
     resume.clear(out, stage, keep=goes_on)
     record.begin(stage, made_of)
     start = time.perf_counter()
-    with memory_watch() as memory:
+    with guarded(), memory_watch() as memory:
         _execute(stage, out, given | ({"resume": True} if goes_on and stage == "04_train" else {}), bar)
     record.finish(stage, time.perf_counter() - start, memory["peak"])
 
@@ -307,7 +308,7 @@ def _execute(stage: str, out: Path, given: dict[str, object], progress: dict | b
         try:
             papermill.execute_notebook(
                 chain.notebooks() / finished.name, draft, chosen, kernel_name="python3", progress_bar=progress,
-                cwd=str(out), extra_arguments=["--log-level=ERROR"],
+                cwd=str(out), extra_arguments=["--log-level=CRITICAL"],
             )  # fmt: skip
         except PapermillExecutionError as error:
             if error.ename == "InputError":
