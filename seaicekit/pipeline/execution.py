@@ -25,7 +25,7 @@ from seaicekit.pipeline.chain import STAGES
 from seaicekit.pipeline.checks import check_scenes, validate
 from seaicekit.pipeline.guard import guarded
 from seaicekit.pipeline.memory import memory_watch
-from seaicekit.remote import is_url, unsigned
+from seaicekit.remote import is_url
 from seaicekit.thresholds import Thresholds
 
 
@@ -222,7 +222,7 @@ def _conclude(
     figures["peak_memory_gb"] = round(max((each["memory"] for each in finished.values()), default=0) / 1e9, 3)
     manifest = {
         "started": started,
-        "parameters": {name: _plain(value) for name, value in (chain.defaults() | given).items()},
+        "parameters": chain.defaults() | given,
         "versions": resume.versions(),
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
         "stages": done,
@@ -249,11 +249,6 @@ def _conclude(
     write_json(out / "run.json", manifest)
     report.write(out)
     return manifest
-
-
-def _plain(value: object) -> object:
-    """Return a parameter without what follows a URL's question mark, where keys stand."""
-    return unsigned(value) if isinstance(value, str) else value
 
 
 def _withdraw(out: Path, created: Path | None) -> None:
