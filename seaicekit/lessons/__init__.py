@@ -1,11 +1,34 @@
-"""What the lessons in ``notebooks/lessons`` need: guesses, exercises, a little physics, pictures."""
+"""What the lessons in ``notebooks/lessons`` need: guesses, exercises, a little physics, material, pictures."""
 
 from seaicekit.lessons.exercises import Note, check, predict
-from seaicekit.lessons.laws import amdahl, fresnel, parallel_share, veil
-from seaicekit.lessons.material import clicks, labelled_pixels, make, mislabel
-from seaicekit.lessons.pictures import bands, filter_steps, fresnel_curve, mistakes, spectra, speedups, welcome
+from seaicekit.lessons.laws import amdahl, fresnel, parallel_share, ring_all_reduce, veil
+from seaicekit.lessons.material import (
+    agreement,
+    clicks,
+    cores,
+    equal_pixels,
+    fewer,
+    labelled_pixels,
+    learn,
+    make,
+    mislabel,
+    tiles,
+    timed,
+)
+from seaicekit.lessons.pictures import (
+    bands,
+    filter_steps,
+    fresnel_curve,
+    mistakes,
+    side_by_side,
+    spectra,
+    speedups,
+    veil_curves,
+    welcome,
+)
 
 __all__ = [
-    "Note", "amdahl", "bands", "check", "clicks", "filter_steps", "fresnel", "fresnel_curve", "labelled_pixels",
-    "make", "mislabel", "mistakes", "parallel_share", "predict", "spectra", "speedups", "veil", "welcome",
+    "Note", "agreement", "amdahl", "bands", "check", "clicks", "cores", "equal_pixels", "fewer", "filter_steps",
+    "fresnel", "fresnel_curve", "labelled_pixels", "learn", "make", "mislabel", "mistakes", "parallel_share", "predict",
+    "ring_all_reduce", "side_by_side", "spectra", "speedups", "tiles", "timed", "veil", "veil_curves", "welcome",
 ]  # fmt: skip

@@ -1,6 +1,8 @@
-"""The four formulas that the lessons use."""
+"""The formulas that the lessons use."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -52,3 +54,31 @@ def amdahl(share: float, workers: float | np.ndarray) -> float | np.ndarray:
 def parallel_share(speedup: float, workers: float) -> float:
     """Return the share of the work that was divided, from a measured speed-up: `amdahl` the other way round."""
     return (1 - 1 / speedup) / (1 - 1 / workers)
+
+
+def ring_all_reduce(arrays: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
+    """Add up arrays as ranks in a ring do: each one talks to the next only, and all end with the sum.
+
+    Parameters
+    ----------
+    arrays : sequence of (N,) arrays
+        One a rank.
+
+    Returns
+    -------
+    sums : list of (N,) arrays
+        What each rank ends with.
+    sent : list of int
+        How many numbers each rank has sent.
+    """
+    ranks = len(arrays)
+    pieces, sent = [np.array_split(np.array(each), ranks) for each in arrays], [0] * ranks
+    for step in range(2 * (ranks - 1)):
+        adding = step < ranks - 1  # sums go round first, then what came out
+        passed = [(rank, (rank - step) % ranks) for rank in range(ranks)]
+        messages = [pieces[rank][piece].copy() for rank, piece in passed]
+        for (rank, piece), message in zip(passed, messages, strict=True):
+            after = (rank + 1) % ranks
+            pieces[after][piece] = pieces[after][piece] + message if adding else message
+            sent[rank] += message.size
+    return [np.concatenate(each) for each in pieces], sent

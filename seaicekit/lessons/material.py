@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
+import pandas as pd
 
 from seaicekit import rasters, synthetic
+from seaicekit import tiles as tiling
+from seaicekit.autolabel import autolabel
 from seaicekit.classes import NODATA, OPEN_WATER, THIN_ICE
-from seaicekit.files import InputError
+from seaicekit.evaluation import evaluate
+from seaicekit.files import InputError, replacing
+from seaicekit.launch import train
+from seaicekit.mapping import predict
 from seaicekit.scenes import open_scene
 from seaicekit.thresholds import brightness
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from seaicekit.rasters import Raster
+
+Result = TypeVar("Result")
 
 
 def make(folder: str | os.PathLike, seeds: Mapping[int, float], size: int, **settings: float) -> pd.DataFrame:
@@ -39,8 +46,6 @@ def make(folder: str | os.PathLike, seeds: Mapping[int, float], size: int, **set
     pandas.DataFrame
         ``path`` and ``truth`` by ``scene``.
     """
-    import pandas as pd
-
     made = [synthetic.write(folder, seed, (size, size), cloud, **settings) for seed, cloud in seeds.items()]
     rows = [{"scene": path.stem, "path": str(path), "truth": str(truth)} for path, truth in made]
     return pd.DataFrame(rows).set_index("scene")
@@ -84,6 +89,71 @@ def mislabel(
         made[name] = str(Path(folder) / f"{name}.tif")
         rasters.write_classes(made[name], codes, scene.rio.crs, scene.rio.transform())
     return made
+
+
+def tiles(scenes: pd.DataFrame, folder: str | os.PathLike, size: int = 128) -> pd.DataFrame:
+    """Label scenes by the paper's rule, cut them into tiles, and keep a third of the scenes for testing."""
+    labelled = autolabel(scenes["path"], Path(folder) / "labels", engine="serial", progress=False)
+    return tiling.index(labelled, Path(folder) / "tiles.parquet", size, 1 / 3, truth=scenes["truth"])
+
+
+def fewer(tiles: pd.DataFrame, path: str | os.PathLike, train: int, test: int) -> pd.DataFrame:
+    """Keep so many training and test tiles of an index, and write it anew."""
+    parts = [tiles[tiles["split"] == side].head(count) for side, count in (("train", train), ("test", test))]
+    kept = pd.concat(parts, ignore_index=True)
+    with replacing(path) as place:
+        kept.to_parquet(place, index=False)
+    return kept
+
+
+def learn(folder: str | os.PathLike, teacher: str, scenes: pd.DataFrame, epochs: int) -> dict[str, str]:
+    """Train a small network in this process, and map scenes with it.
+
+    Parameters
+    ----------
+    folder : path
+        Holds ``tiles.parquet``; gets model and maps.
+    teacher : str
+        "truth", or the name of a folder of rasters in ``folder``.
+    scenes : pandas.DataFrame
+        Those to map, as from `make`.
+    epochs : int
+
+    Returns
+    -------
+    dict
+        Scene → path of its map.
+    """
+    folder = Path(folder)
+    targets = teacher if teacher == "truth" else str(folder / teacher)
+    out = folder / f"learned-{teacher}"
+    train(
+        folder / "tiles.parquet", out, 1, "inprocess", targets=targets, epochs=epochs, batch=4, learning_rate=0.003,
+        width=8, depth=4,
+    )  # fmt: skip
+    return predict(out / "model.keras", scenes["path"], out / "maps").set_index("scene")["map"].to_dict()
+
+
+def agreement(made: Mapping[str, Raster], reference: Mapping[str, Raster]) -> float:
+    """Return in which share of the pixels maps agree with references of the same scenes."""
+    return evaluate(made, {name: reference[name] for name in made})["accuracy"]
+
+
+def equal_pixels(one: Iterable[Raster], other: Iterable[Raster]) -> int:
+    """Count the pairs of class rasters that are equal in each pixel."""
+    return sum(np.array_equal(*map(rasters.codes, pair)) for pair in zip(one, other, strict=True))
+
+
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def timed(function: Callable[..., Result], *arguments: object, **options: object) -> tuple[float, Result]:
+    """Call a function; return the seconds that it took, and its result."""
+    start = time.perf_counter()
+    result = function(*arguments, **options)
+    return time.perf_counter() - start, result
 
 
 def labelled_pixels(path: str | os.PathLike, truth: Raster) -> tuple[np.ndarray, np.ndarray]:

@@ -11,15 +11,18 @@ import numpy as np
 from seaicekit import clouds, labels, rasters, synthetic
 from seaicekit.classes import LEGEND, NODATA, OPEN_WATER
 from seaicekit.lessons import laws
-from seaicekit.maps.figures import NODATA_GREY, coloured, rgb
+from seaicekit.maps.figures import NODATA_GREY, coloured
 from seaicekit.scenes import nodata_mask, open_scene
 from seaicekit.thresholds import Thresholds
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
+    import xarray as xr
 
     from seaicekit.rasters import Raster
+
+    Scene = xr.DataArray | str | os.PathLike
 
 BANDS = {"B2, blue": (2, 490, "#3465a4"), "B3, green": (1, 560, "#3f8f3f"), "B4, red": (0, 665, "#b8322a")}
 WRONG, INK, SECOND = "#d1642a", "#0b3c6f", "#35b5ac"
@@ -45,15 +48,25 @@ def _plot(width: float = 7.0, height: float = 3.2) -> tuple[matplotlib.figure.Fi
     return figure, axis
 
 
-def bands(path: str | os.PathLike) -> matplotlib.figure.Figure:
+def _opened(scene: Scene) -> xr.DataArray:
+    return open_scene(scene) if isinstance(scene, str | os.PathLike) else scene
+
+
+def _picture(scene: xr.DataArray) -> np.ndarray:
+    picture = scene.values.transpose(1, 2, 0).copy()
+    picture[nodata_mask(scene)] = NODATA_GREY
+    return picture
+
+
+def bands(scene: Scene) -> matplotlib.figure.Figure:
     """Draw a scene's three bands in grey, and the colour picture that they make."""
-    scene = open_scene(path)
+    scene = _opened(scene)
     figure, axes = _row(4)
     for axis, (name, (number, length, _)) in zip(axes, BANDS.items(), strict=False):
         values = np.ma.masked_where(nodata_mask(scene), scene.values[number])
         axis.imshow(values, cmap="gray", vmin=0, vmax=255)
         axis.set_title(f"{name}, {length} nm", fontsize=11)
-    axes[3].imshow(rgb(path))
+    axes[3].imshow(_picture(scene))
     axes[3].set_title("all three as a picture", fontsize=11)
     return figure
 
@@ -68,9 +81,9 @@ def fresnel_curve() -> matplotlib.figure.Figure:
     return figure
 
 
-def spectra(path: str | os.PathLike, truth: Raster) -> matplotlib.figure.Figure:
+def spectra(scene: Scene, truth: Raster) -> matplotlib.figure.Figure:
     """Draw each class's reflectance in the three bands: its median, and where 90 % of its pixels are."""
-    values, known = open_scene(path).values / 255, rasters.codes(truth)
+    values, known = _opened(scene).values / 255, rasters.codes(truth)
     figure, axis = _plot()
     lengths = [length for _, length, _ in BANDS.values()]
     for entry in LEGEND:
@@ -87,15 +100,31 @@ def spectra(path: str | os.PathLike, truth: Raster) -> matplotlib.figure.Figure:
     return figure
 
 
-def filter_steps(path: str | os.PathLike, thresholds: Thresholds) -> matplotlib.figure.Figure:
+def veil_curves(thresholds: Thresholds) -> matplotlib.figure.Figure:
+    """Draw how bright each surface of the synthetic scenes is under thin cloud, and the cuts that it crosses."""
+    opacity = np.linspace(0, 1, 101)
+    figure, axis = _plot()
+    for entry in LEGEND:
+        colour = "#8c8878" if entry.name == "thick ice" else entry.colour
+        seen = laws.veil(max(synthetic.COLOUR[entry.code]), opacity)
+        axis.plot(100 * opacity, seen, color=colour, linewidth=2, label=entry.name)
+    for name, cut in (("water_max", thresholds.water_max), ("thin_max", thresholds.thin_max)):
+        axis.axhline(cut, color=WRONG, linewidth=1.3)
+        axis.annotate(f"{name} = {cut}", (100, cut), (-4, -11), textcoords="offset points", ha="right", fontsize=9)
+    axis.set(xlabel="opacity of the cloud, %", ylabel="brightness, max(R, G, B)", xlim=(0, 100), ylim=(0, 255))
+    axis.legend(frameon=False, fontsize=9, loc="center right", bbox_to_anchor=(1, 0.4))
+    return figure
+
+
+def filter_steps(scene: Scene, thresholds: Thresholds) -> matplotlib.figure.Figure:
     """Draw how the cloud filter works: scene, background, difference, and the corrected brightness."""
-    scene = open_scene(path)
+    scene = _opened(scene)
     grey = clouds.grey(scene.values)
     grey[nodata_mask(scene) | (labels.raw(scene.values, nodata_mask(scene), thresholds) == OPEN_WATER)] = 255
     corrected = labels.filtered(scene, labels.Rule(thresholds)).values
     figure, axes = _row(4)
     steps = {"background": clouds.background(grey), "nearness to it": clouds.difference(grey), "stretched": corrected}
-    axes[0].imshow(rgb(path))
+    axes[0].imshow(_picture(scene))
     axes[0].set_title("scene", fontsize=11)
     for axis, (title, values) in zip(axes[1:], steps.items(), strict=True):
         axis.imshow(np.ma.masked_where(nodata_mask(scene), values), cmap="gray", vmin=0, vmax=255)
@@ -103,13 +132,24 @@ def filter_steps(path: str | os.PathLike, thresholds: Thresholds) -> matplotlib.
     return figure
 
 
-def mistakes(path: str | os.PathLike, made: Mapping[str, Raster], truth: Raster) -> matplotlib.figure.Figure:
+def side_by_side(scene: Scene, made: Mapping[str, Raster]) -> matplotlib.figure.Figure:
+    """Draw a scene beside class rasters: title → path or class codes."""
+    figure, axes = _row(1 + len(made))
+    axes[0].imshow(_picture(_opened(scene)))
+    axes[0].set_title("scene", fontsize=11)
+    for axis, (title, raster) in zip(axes[1:], made.items(), strict=True):
+        axis.imshow(coloured(rasters.codes(raster)), interpolation="nearest")
+        axis.set_title(title, fontsize=11)
+    return figure
+
+
+def mistakes(scene: Scene, made: Mapping[str, Raster], truth: Raster) -> matplotlib.figure.Figure:
     """Draw a scene, its truth, and where each of several class rasters is wrong.
 
     Parameters
     ----------
-    path
-        The scene.
+    scene
+        As it is, or its path.
     made : dict
         Title → path or class codes.
     truth
@@ -117,7 +157,7 @@ def mistakes(path: str | os.PathLike, made: Mapping[str, Raster], truth: Raster)
     """
     known = rasters.codes(truth)
     figure, axes = _row(2 + len(made), 3.7)
-    axes[0].imshow(rgb(path))
+    axes[0].imshow(_picture(_opened(scene)))
     axes[0].set_title("scene", fontsize=11)
     axes[1].imshow(coloured(known), interpolation="nearest")
     axes[1].set_title("truth", fontsize=11)
@@ -168,14 +208,12 @@ def speedups(
 
 def welcome(seed: int = 7, size: int = 320) -> matplotlib.figure.Figure:
     """Draw a synthetic scene under thin cloud and what is below: the picture of the start page."""
-    scene, truth = synthetic.scene(seed, (size, 2 * size), 0.4)
-    found = labels.label(scene, Thresholds())
-    picture = scene.values.transpose(1, 2, 0).copy()
-    picture[nodata_mask(scene)] = NODATA_GREY
     from matplotlib.figure import Figure
 
+    scene, truth = synthetic.scene(seed, (size, 2 * size), 0.4)
+    found = labels.label(scene, Thresholds())
     figure = Figure(figsize=(11, 2.3), layout="constrained")
-    titles = {"what the satellite sees": picture, "what the rule says": coloured(found.values),
+    titles = {"what the satellite sees": _picture(scene), "what the rule says": coloured(found.values),
               "what is there": coloured(truth.values)}  # fmt: skip
     for axis, (title, shown) in zip(figure.subplots(1, 3), titles.items(), strict=True):
         axis.imshow(shown, interpolation="nearest")
