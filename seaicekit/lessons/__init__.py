@@ -1,6 +1,6 @@
 """What the lessons in ``notebooks/lessons`` need: guesses, exercises, a little physics, material, pictures."""
 
-from seaicekit.lessons.exercises import Note, check, predict
+from seaicekit.lessons.exercises import Link, Note, check, predict, tuner_link
 from seaicekit.lessons.laws import amdahl, fresnel, parallel_share, ring_all_reduce, veil
 from seaicekit.lessons.material import (
     agreement,
@@ -28,7 +28,8 @@ from seaicekit.lessons.pictures import (
 )
 
 __all__ = [
-    "Note", "agreement", "amdahl", "bands", "check", "clicks", "cores", "equal_pixels", "fewer", "filter_steps",
+    "Link", "Note", "agreement", "amdahl", "bands", "check", "clicks", "cores", "equal_pixels", "fewer", "filter_steps",
     "fresnel", "fresnel_curve", "labelled_pixels", "learn", "make", "mislabel", "mistakes", "parallel_share", "predict",
-    "ring_all_reduce", "side_by_side", "spectra", "speedups", "tiles", "timed", "veil", "veil_curves", "welcome",
+    "ring_all_reduce", "side_by_side", "spectra", "speedups", "tiles", "timed", "tuner_link", "veil", "veil_curves",
+    "welcome",
 ]  # fmt: skip

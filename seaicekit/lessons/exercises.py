@@ -9,6 +9,8 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from seaicekit.evaluation import evaluate
 from seaicekit.files import InputError
 from seaicekit.lessons import laws
 from seaicekit.lessons.material import labelled_pixels
+from seaicekit.maps.server import parent
 from seaicekit.rasters import codes
 from seaicekit.synthetic import CLOUD_COLOUR, COLOUR
 from seaicekit.thresholds import Thresholds
@@ -58,6 +61,35 @@ class Note:
         )
         edge = f"border-left:4px solid {INK[self.right]};padding:6px 12px;margin:4px 0"
         return f"<div style='{edge}'>{drawn}{html.escape(self.text)}</div>"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link, shown as one in a notebook."""
+
+    text: str
+    address: str
+
+    def __repr__(self) -> str:
+        return f"{self.text}: {self.address}"
+
+    def _repr_html_(self) -> str:
+        return f'<a href="{html.escape(self.address)}" target="_blank">{html.escape(self.text)}</a>'
+
+
+def tuner_link(notebook: str = "tuner.ipynb") -> Link | Note:
+    """Return a link to the tuner as a page of Voila's, on the Jupyter server that this kernel belongs to.
+
+    Parameters
+    ----------
+    notebook : str
+        Its path from the working directory.
+    """
+    server = parent()
+    if not server:
+        return Note("No Jupyter server is known here; in a terminal, seaicekit tune opens the same page.")
+    path = Path(notebook).absolute().relative_to(server["root_dir"])
+    return Link("Open the tuner as a page", f"{server['base_url']}voila/render/{quote(path.as_posix())}")
 
 
 def predict(guess: float | None, truth: float, unit: str = "") -> Note:

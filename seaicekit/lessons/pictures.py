@@ -206,17 +206,27 @@ def speedups(
     return figure
 
 
-def welcome(seed: int = 7, size: int = 320) -> matplotlib.figure.Figure:
-    """Draw a synthetic scene under thin cloud and what is below: the picture of the start page."""
-    from matplotlib.figure import Figure
-
-    scene, truth = synthetic.scene(seed, (size, 2 * size), 0.4)
-    found = labels.label(scene, Thresholds())
-    figure = Figure(figsize=(11, 2.3), layout="constrained")
-    titles = {"what the satellite sees": _picture(scene), "what the rule says": coloured(found.values),
-              "what is there": coloured(truth.values)}  # fmt: skip
-    for axis, (title, shown) in zip(figure.subplots(1, 3), titles.items(), strict=True):
-        axis.imshow(shown, interpolation="nearest")
-        axis.set_axis_off()
-        axis.set_title(title, fontsize=11)
+def welcome(size: int = 256) -> matplotlib.figure.Figure:
+    """Draw the five lessons in one picture, for the start page."""
+    clear, truth = synthetic.scene(24, (size, size))
+    cloudy, _ = synthetic.scene(24, (size, size), 0.5)
+    wrong = labels.label(cloudy, cloud_filter=False).values != truth.values
+    figure, axes = _row(5, 3.2)
+    for axis, scene in ((axes[0], clear), (axes[2], cloudy)):
+        axis.imshow(_picture(scene))
+    axes[3].imshow(coloured(truth.values), interpolation="nearest", alpha=0.5)
+    axes[3].imshow(np.ma.masked_where(~wrong, wrong), cmap=_one_colour(WRONG), interpolation="nearest")
+    brightness, workers = np.arange(256), np.linspace(1, 8)
+    colours = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in coloured(Thresholds().table)]
+    counts = clouds.histogram(clear.values.max(axis=0))
+    counts[:2] = 0  # no data
+    axes[1].bar(brightness, np.sqrt(counts), 1.0, color=colours, edgecolor="0.6", linewidth=0.2)
+    for share in (1, 0.95, 0.8):
+        axes[4].plot(workers, laws.amdahl(share, workers), color=INK, linewidth=2)
+    titles = "what the satellite sees", "brightness and cuts", "clouds and shadows", "imperfect labels", "in parallel"
+    for number, (axis, title) in enumerate(zip(axes, titles, strict=True), 1):
+        axis.set_title(f"{number} · {title}", fontsize=11)
+        if number in (2, 5):
+            axis.set_box_aspect(1)
+            axis.set(facecolor="white")
     return figure
