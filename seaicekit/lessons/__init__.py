@@ -13,7 +13,7 @@ from seaicekit.lessons.material import (
     make,
     mislabel,
     tiles,
-    timed,
+    time_labelling,
 )
 from seaicekit.lessons.pictures import (
     bands,
@@ -30,6 +30,6 @@ from seaicekit.lessons.pictures import (
 __all__ = [
     "Link", "Note", "agreement", "amdahl", "bands", "check", "clicks", "cores", "equal_pixels", "fewer", "filter_steps",
     "fresnel", "fresnel_curve", "labelled_pixels", "learn", "make", "mislabel", "mistakes", "parallel_share", "predict",
-    "ring_all_reduce", "side_by_side", "spectra", "speedups", "tiles", "timed", "tuner_link", "veil", "veil_curves",
-    "welcome",
+    "ring_all_reduce", "side_by_side", "spectra", "speedups", "tiles", "time_labelling", "tuner_link", "veil",
+    "veil_curves", "welcome",
 ]  # fmt: skip

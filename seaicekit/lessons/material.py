@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -24,8 +25,6 @@ from seaicekit.thresholds import brightness
 
 if TYPE_CHECKING:
     from seaicekit.rasters import Raster
-
-Result = TypeVar("Result")
 
 
 def make(folder: str | os.PathLike, seeds: Mapping[int, float], size: int, **settings: float) -> pd.DataFrame:
@@ -149,11 +148,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def timed(function: Callable[..., Result], *arguments: object, **options: object) -> tuple[float, Result]:
-    """Call a function; return the seconds that it took, and its result."""
+def time_labelling(scenes: pd.DataFrame, folder: str | os.PathLike, **engine: object) -> tuple[float, pd.DataFrame]:
+    """Label scenes anew, with the engine and its options; return the seconds that it took, and the table."""
+    shutil.rmtree(folder, ignore_errors=True)
     start = time.perf_counter()
-    result = function(*arguments, **options)
-    return time.perf_counter() - start, result
+    table = autolabel(scenes["path"], folder, progress=False, **engine)
+    return time.perf_counter() - start, table
 
 
 def labelled_pixels(path: str | os.PathLike, truth: Raster) -> tuple[np.ndarray, np.ndarray]:

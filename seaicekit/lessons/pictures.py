@@ -195,11 +195,12 @@ def speedups(
     for share in shares:
         axis.plot(workers, laws.amdahl(share, workers), color="0.6", linewidth=1.2)
         end = float(laws.amdahl(share, most))
-        axis.annotate(f"{share:.0%}", (most, end), (5, 0), textcoords="offset points", va="center", fontsize=9)
+        axis.annotate(f"p = {share:.0%}", (most, end), (8, 0), textcoords="offset points", va="center", fontsize=9)
     for (name, points), (colour, marker) in zip(
         measured.items(), ((INK, "o"), (WRONG, "s"), (SECOND, "D")), strict=False
     ):
-        axis.plot(list(points), list(points.values()), color=colour, marker=marker, linestyle="none", label=name)
+        axis.plot(list(points), list(points.values()), color=colour, marker=marker, linestyle="none", label=name,
+                  clip_on=False, zorder=3)  # fmt: skip
     axis.set(xlabel="workers", ylabel="times as fast", xlim=(0.8, most), ylim=(0, most + 0.3))
     axis.set_xticks(range(1, most + 1))
     axis.legend(frameon=False, fontsize=9, loc="upper left")
