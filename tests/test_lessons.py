@@ -157,7 +157,8 @@ def test_checks_compute_their_answers(material):
     assert not lessons.check("1.1", ice / (ice + counts[0]), other).right
     assert lessons.check("1.2", counts[0] * 0.0025, truth, 50.0).right
     assert "area" in lessons.check("1.2", counts[0] * 0.05, truth, 50.0).text
-    assert lessons.check("2.1", sik.Thresholds(21, 143), material.path, material.truth).right
+    assert lessons.check("2.1", sik.Thresholds(50, 130), material.path, material.truth).right
+    assert "water_max is too low" in lessons.check("2.1", sik.Thresholds(21, 143), *material[["path", "truth"]]).text
     assert "thin_max is too high" in lessons.check("2.1", sik.Thresholds(21, 204), *material[["path", "truth"]]).text
     assert "water_max is too high" in lessons.check("2.1", sik.Thresholds(110, 143), *material[["path", "truth"]]).text
     assert lessons.check("2.2", (0, 0, 210)).right and not lessons.check("2.2", (0, 0, 204)).right

@@ -4,7 +4,6 @@ from seaicekit.lessons.exercises import Link, Note, check, predict, tuner_link
 from seaicekit.lessons.laws import amdahl, fresnel, parallel_share, ring_all_reduce, veil
 from seaicekit.lessons.material import (
     agreement,
-    clicks,
     cores,
     equal_pixels,
     fewer,
@@ -28,7 +27,7 @@ from seaicekit.lessons.pictures import (
 )
 
 __all__ = [
-    "Link", "Note", "agreement", "amdahl", "bands", "check", "clicks", "cores", "equal_pixels", "fewer", "filter_steps",
+    "Link", "Note", "agreement", "amdahl", "bands", "check", "cores", "equal_pixels", "fewer", "filter_steps",
     "fresnel", "fresnel_curve", "labelled_pixels", "learn", "make", "mislabel", "mistakes", "parallel_share", "predict",
     "ring_all_reduce", "side_by_side", "spectra", "speedups", "tiles", "time_labelling", "tuner_link", "veil",
     "veil_curves", "welcome",

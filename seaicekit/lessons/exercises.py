@@ -193,7 +193,7 @@ def _cuts(answer: object, path: object, truth: object) -> str:
     pixels, known = labelled_pixels(path, truth)
     water, thin, most = fitting.best(pixels.max(axis=1), known)
     accuracy = float((answer.classify(pixels) == known).mean())
-    if accuracy >= 0.99 * most:
+    if accuracy >= 0.98 * most:
         return ""
     worse = {"water_max": abs(answer.water_max - water), "thin_max": abs(answer.thin_max - thin)}
     name = max(worse, key=worse.get)

@@ -161,9 +161,3 @@ def labelled_pixels(path: str | os.PathLike, truth: Raster) -> tuple[np.ndarray,
     codes = rasters.codes(truth)
     inside = codes != NODATA
     return open_scene(path).values.transpose(1, 2, 0)[inside], codes[inside]
-
-
-def clicks(codes: np.ndarray, each: int = 10, seed: int = 0) -> np.ndarray:
-    """Return the places of ``each`` pixels of each class, drawn at random, as a person might click them."""
-    rng = np.random.default_rng(seed)
-    return np.concatenate([rng.choice(np.flatnonzero(codes == code), each) for code in np.unique(codes)])
