@@ -149,11 +149,18 @@ def cores() -> int:
 
 
 def time_labelling(scenes: pd.DataFrame, folder: str | os.PathLike, **engine: object) -> tuple[float, pd.DataFrame]:
-    """Label scenes anew, with the engine and its options; return the seconds that it took, and the table."""
+    """Label scenes anew, with the engine and its options; return the seconds that it took, and the table.
+
+    Worker processes start within the time, and are ended after it.
+    """
+    from joblib.externals.loky import get_reusable_executor
+
     shutil.rmtree(folder, ignore_errors=True)
     start = time.perf_counter()
     table = autolabel(scenes["path"], folder, progress=False, **engine)
-    return time.perf_counter() - start, table
+    seconds = time.perf_counter() - start
+    get_reusable_executor().shutdown()  # workers that wait for more would keep their memory
+    return seconds, table
 
 
 def labelled_pixels(path: str | os.PathLike, truth: Raster) -> tuple[np.ndarray, np.ndarray]:
