@@ -125,7 +125,7 @@ def test_claimed_time_and_memory_are_measured():
     for path in PATHS.values():
         found, written = raw[path.stem], text(nbformat.read(path, 4))
         claim = re.search(r"about (\d+) minutes; the computer needs (?:less than )?(\d) of them", written)
-        assert found["seconds"] <= 60 * int(claim[2]) <= found["seconds"] + 60
+        assert found["seconds"] <= 60 * int(claim[2]) <= found["seconds"] + 90
         assert re.search(rf"{path.name}\) \|.*\| {claim[1]} minutes \|", index)
         assert f"| {found['gigabytes']:.2f} | {found['seconds']:.0f} |" in readme
         assert found["gigabytes"] <= running.MOST_GB and found["seconds"] <= running.MOST_SECONDS
