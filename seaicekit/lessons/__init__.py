@@ -11,6 +11,7 @@ from seaicekit.lessons.material import (
     learn,
     make,
     mislabel,
+    recalls,
     tiles,
     time_labelling,
 )
@@ -29,6 +30,6 @@ from seaicekit.lessons.pictures import (
 __all__ = [
     "Link", "Note", "agreement", "amdahl", "bands", "check", "cores", "equal_pixels", "fewer", "filter_steps",
     "fresnel", "fresnel_curve", "labelled_pixels", "learn", "make", "mislabel", "mistakes", "parallel_share", "predict",
-    "ring_all_reduce", "side_by_side", "spectra", "speedups", "tiles", "time_labelling", "tuner_link", "veil",
-    "veil_curves", "welcome",
+    "recalls", "ring_all_reduce", "side_by_side", "spectra", "speedups", "tiles", "time_labelling", "tuner_link",
+    "veil", "veil_curves", "welcome",
 ]  # fmt: skip

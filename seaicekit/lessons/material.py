@@ -26,6 +26,8 @@ from seaicekit.thresholds import brightness
 if TYPE_CHECKING:
     from seaicekit.rasters import Raster
 
+    Maps = Mapping[str, Raster]
+
 
 def make(folder: str | os.PathLike, seeds: Mapping[int, float], size: int, **settings: float) -> pd.DataFrame:
     """Write synthetic scenes and their truths.
@@ -133,9 +135,21 @@ def learn(folder: str | os.PathLike, teacher: str, scenes: pd.DataFrame, epochs:
     return predict(out / "model.keras", scenes["path"], out / "maps").set_index("scene")["map"].to_dict()
 
 
-def agreement(made: Mapping[str, Raster], reference: Mapping[str, Raster]) -> float:
-    """Return in which share of the pixels maps agree with references of the same scenes."""
-    return evaluate(made, {name: reference[name] for name in made})["accuracy"]
+def agreement(made: Mapping[str, Maps], labels: Mapping[str, Maps], truth: Maps) -> pd.DataFrame:
+    """Return in which share of the pixels each network's maps agree with its own labels, and with the truth."""
+    own = {name: {scene: labels[name][scene] for scene in maps} for name, maps in made.items()}
+    found = {
+        "with its own labels": {name: evaluate(maps, own[name])["accuracy"] for name, maps in made.items()},
+        "with the truth": {name: evaluate(maps, truth)["accuracy"] for name, maps in made.items()},
+    }
+    return pd.DataFrame(found).round(3)
+
+
+def recalls(made: Mapping[str, Raster | Maps], truth: Raster | Maps) -> pd.DataFrame:
+    """Return which share of each class (rows) several maps find (columns)."""
+    found = {name: evaluate(each, truth)["classes"] for name, each in made.items()}
+    shares = {name: {kind: scores["recall"] for kind, scores in classes.items()} for name, classes in found.items()}
+    return pd.DataFrame(shares).astype(float).round(3)
 
 
 def equal_pixels(one: Iterable[Raster], other: Iterable[Raster]) -> int:

@@ -108,9 +108,9 @@ def veil_curves(thresholds: Thresholds) -> matplotlib.figure.Figure:
         colour = "#8c8878" if entry.name == "thick ice" else entry.colour
         seen = laws.veil(max(synthetic.COLOUR[entry.code]), opacity)
         axis.plot(100 * opacity, seen, color=colour, linewidth=2, label=entry.name)
-    for name, cut in (("water_max", thresholds.water_max), ("thin_max", thresholds.thin_max)):
+    for name, cut, side in (("water_max", thresholds.water_max, 62), ("thin_max", thresholds.thin_max, 2)):
         axis.axhline(cut, color=WRONG, linewidth=1.3)
-        axis.annotate(f"{name} = {cut}", (100, cut), (-4, -11), textcoords="offset points", ha="right", fontsize=9)
+        axis.annotate(f"{name} = {cut}", (side, cut), (0, -11), textcoords="offset points", fontsize=9)
     axis.set(xlabel="opacity of the cloud, %", ylabel="brightness, max(R, G, B)", xlim=(0, 100), ylim=(0, 255))
     axis.legend(frameon=False, fontsize=9, loc="center right", bbox_to_anchor=(1, 0.4))
     return figure
