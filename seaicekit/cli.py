@@ -122,6 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
     predict.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
     predict.set_defaults(command=_bench_predict)
+    lessons = bench.add_parser("lessons", help="memory and time of each lesson in JupyterLab on one core; some minutes")
+    lessons.add_argument("--json", metavar="FILE", help="write rows there, too")
+    lessons.set_defaults(command=_bench_lessons)
     return parser
 
 
@@ -165,6 +168,12 @@ def _bench_predict(arguments: argparse.Namespace) -> int:
     from seaicekit.bench import predict
 
     return _measured(*predict.run(arguments.size, arguments.part), {"size": arguments.size}, arguments.json)
+
+
+def _bench_lessons(arguments: argparse.Namespace) -> int:
+    from seaicekit.bench import lessons
+
+    return _measured(*lessons.measured(), {"cores": 1}, arguments.json)
 
 
 def _bench_accuracy(arguments: argparse.Namespace) -> int:
