@@ -215,6 +215,8 @@ def _run(arguments: argparse.Namespace) -> int:
             return _chain(out or Path("runs") / other.split("_")[0], given, arguments)
     if not scenes:
         raise InputError("scenes: missing parameter; give --scenes FOLDER, or scenes: FOLDER in the YAML file")
+    if isinstance(scenes, list):  # a run of each
+        return _chain(out or Path("runs") / "grid", given, arguments)
     if not isinstance(scenes, str):
         raise InputError(f"scenes: must be the path of a folder, not {scenes!r}")
     return _chain(out or Path("runs") / (Path(sources.split(scenes)[0].split("*")[0]).name or "mine"), given, arguments)
@@ -246,7 +248,12 @@ def _chain(out: str | Path, given: dict, arguments: argparse.Namespace | None = 
     again, only = _stages(arguments, pipeline.STAGES) if arguments else ((), pipeline.STAGES)
     runs = pipeline.grid(given)
     if arguments and arguments.dry_run:
-        return max(_dry_run(Path(out).absolute() / name, chosen, again) for name, chosen in runs.items())
+        told = [_dry_run(Path(out).absolute() / name, chosen, again) for name, chosen in runs.items()]
+        if len(runs) > 1:
+            print(
+                f"{len(runs)} runs; a stage that several have in common is made once, so all takes less than the sum."
+            )
+        return max(told)
     if "" not in runs:
         if only != pipeline.STAGES:
             raise InputError("--only: does not go with lists of parameters; give one run's folder and parameters")
