@@ -250,9 +250,7 @@ def _chain(out: str | Path, given: dict, arguments: argparse.Namespace | None = 
     if arguments and arguments.dry_run:
         told = [_dry_run(Path(out).absolute() / name, chosen, again) for name, chosen in runs.items()]
         if len(runs) > 1:
-            print(
-                f"{len(runs)} runs; a stage that several have in common is made once, so all takes less than the sum."
-            )
+            print(f"{len(runs)} runs; what several have in common is made once, so all takes less than the sum.")
         return max(told)
     if "" not in runs:
         if only != pipeline.STAGES:
