@@ -16,7 +16,8 @@ ROOMS = (
     "files", "classes", "remote", "safe", "sources", "readers", "scenes", "geojson", "points", "catalogues", "polar",
     "stac", "rasters", "areas", "synthetic", "fitting", "ranges", "thresholds", "clouds", "labels", "preview",
     "engines", "autolabel", "splits", "tiles", "inputs", "unet", "models", "data", "checkpoints", "settings", "steps",
-    "training", "ranks", "launch", "evaluation", "mapping", "study", "maps", "widgets", "report", "pipeline", "cli",
+    "training", "ranks", "launch", "evaluation", "mapping", "study", "maps", "widgets", "report", "pipeline",
+    "doctor", "cli",
 )  # fmt: skip
 
 
