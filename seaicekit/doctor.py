@@ -83,7 +83,7 @@ def table(findings: list[Finding]) -> str:
                    -> unset JAVA_HOME
     """
     width = max(len(each.what) for each in findings)
-    indent = " " * (9 + width)
+    indent = " " * (11 + width)
     lines = []
     for each in findings:
         lines.append(f"{each.state:<9}{each.what:<{width}}  {each.found}")
