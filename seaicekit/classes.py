@@ -61,6 +61,11 @@ def concentration(areas: Mapping[int, float], legend: Sequence[SeaIceClass]) -> 
     Returns
     -------
     float, or None if no class is water, or nothing is sea
+
+    Examples
+    --------
+    >>> concentration({OPEN_WATER: 25, THIN_ICE: 15, THICK_ICE: 60, NODATA: 900}, LEGEND)
+    0.75
     """
     names = {entry.code: entry.name.lower() for entry in legend}
     wet = [code for code, name in names.items() if "water" in name]

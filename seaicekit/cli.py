@@ -88,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--thresholds", metavar="FILE", help="cuts to begin with, saved by an earlier calibration")
     tune.add_argument("--no-browser", action="store_true", help="only print the address")
     tune.set_defaults(command=_tune)
+    doctor = commands.add_parser("doctor", help="whether this machine has what is needed, and what to do if not")
+    doctor.set_defaults(command=_doctor)
     bench = commands.add_parser("bench", help="measure speed and quality").add_subparsers(required=True, metavar="WHAT")
     label = bench.add_parser("label", help="labelling, beside the published form; some 15 minutes in full")
     label.add_argument("--scenes", type=int, default=66, metavar="N", help="how many scenes (default: %(default)s)")
@@ -138,6 +140,15 @@ def _tune(arguments: argparse.Namespace) -> int:
         Thresholds.load(arguments.thresholds)
     given = {"scenes": arguments.scenes, "folder": arguments.out, "thresholds": arguments.thresholds}
     return pipeline.serve_tuner({name: value for name, value in given.items() if value}, not arguments.no_browser)
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from seaicekit import doctor
+
+    findings = doctor.examine()
+    print(doctor.table(findings))
+    print("\nVersions: " + ", ".join(f"{name} {version}" for name, version in doctor.versions().items()))
+    return 0 if doctor.complete(findings) else 1
 
 
 def _bench_label(arguments: argparse.Namespace) -> int:

@@ -111,7 +111,7 @@ def grey(bands: np.ndarray) -> np.ndarray:
 
 
 def difference(grey: np.ndarray, window: int = WINDOW, factor: int = 1) -> np.ndarray:
-    """Return how near each pixel is to its background: 255 - |grey - background|.
+    """Return how near each pixel is to its background: 255 - ``|grey - background|``.
 
     Parameters
     ----------

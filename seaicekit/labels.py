@@ -289,6 +289,14 @@ def label(
     ------
     InputError
         An array of another shape or dtype, or an unknown rule.
+
+    Examples
+    --------
+    >>> from seaicekit import synthetic
+    >>> scene, truth = synthetic.scene(seed=1, shape=(64, 64))
+    >>> labels = label(scene, Thresholds(water_max=30, thin_max=204), cloud_filter=False)
+    >>> labels.dims, labels.shape, labels.dtype
+    (('y', 'x'), (64, 64), dtype('uint8'))
     """
     applied = Rule.of(thresholds, **rule)
     if scene.dtype != np.uint8 or scene.dims != ("band", "y", "x") or scene.sizes["band"] != 3:

@@ -31,6 +31,11 @@ LOOK_SECONDS = 0.3
 END_SECONDS = 15
 # Horovod's own check for ranks that do not come to a common step; the environment's values win.
 CHECK = {"HOROVOD_STALL_CHECK_TIME_SECONDS": "60", STALL: str(STALL_SECONDS)}
+# The lines of binder/postBuild: 'pip install seaicekit[train]' alone builds a Horovod that knows no TensorFlow.
+INSTALL = """in a checkout run 'uv sync', with pip:
+pip install tensorflow-cpu==2.18.1 "cmake<4" "setuptools<81" wheel packaging cloudpickle psutil pyyaml cffi
+HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1 HOROVOD_WITH_GLOO=1 HOROVOD_WITHOUT_MPI=1 \
+    pip install --no-build-isolation --no-cache-dir --no-deps --force-reinstall horovod==0.28.1"""
 
 
 def train(
@@ -92,7 +97,7 @@ def train(
     if launcher not in get_args(Launcher):
         raise InputError(f'launcher: must be "inprocess", "ipyparallel" or "horovodrun", not {launcher!r}')
     check_ranks(ranks, launcher, hosts)
-    _require_horovod()
+    require_horovod()
     plan(wanted)  # so that what is wrong there is told before anything starts
     with _Display(on_epoch, progress) as display:
         if not wanted.resume:
@@ -178,14 +183,31 @@ def check_ranks(ranks: int, launcher: Launcher, hosts: str | None) -> None:
         raise InputError(f"ranks: {ranks} are more than the {slots} slots of {hosts}; give fewer, or more hosts")
 
 
-def _require_horovod() -> None:
+def objection() -> str | None:
+    """Say in words why no training could start here; None if one could. Loads neither TensorFlow nor Horovod."""
     from importlib.util import find_spec
 
-    if not (find_spec("horovod") and find_spec("tensorflow")):
-        raise InputError(
-            "training needs TensorFlow and Horovod, which are not installed; in a checkout 'uv sync' "
-            "installs both (the README has the commands for pip)"
-        )
+    for module, name in (("tensorflow", "TensorFlow"), ("horovod", "Horovod")):
+        found = find_spec(module)
+        if not found:
+            return f"{name} is not installed"
+    # pip builds Horovod for what it finds, which in a fresh environment is nothing, and says that all went well.
+    if not list(Path(found.origin).parent.glob("tensorflow/mpi_lib*.so")):
+        return "Horovod was built without TensorFlow"
+    return None
+
+
+def require_horovod() -> None:
+    """Make sure that a training could start.
+
+    Raises
+    ------
+    InputError
+        TensorFlow or Horovod is missing, or Horovod was built without TensorFlow.
+    """
+    reason = objection()
+    if reason:
+        raise InputError(f"training needs the extra 'train' ({reason}); {INSTALL}")
 
 
 def _rank(environment: dict[str, str], order: dict) -> None:

@@ -70,7 +70,7 @@ class Window(NamedTuple):
 
 
 def blocks(shape: tuple[int, int], block: int | None) -> list[Window]:
-    """Cut (rows, columns) into windows of at most ``block``² pixels, row by row; None is one window."""
+    """Cut (rows, columns) into windows of at most ``block`` pixels a side, row by row; None is one window."""
     if block is None:
         return [Window(0, 0, *shape)]
     if block < 1:

@@ -126,6 +126,12 @@ def to_8bit(numbers: np.ndarray, offset: float = 0, quantification: float = 1000
     -------
     array of the same shape, uint8
         255 × reflectance / white, rounded half to even, clipped to 0–255; NaN gives 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> to_8bit(np.array([1000, 2000, 11000]), offset=-1000).tolist()
+    [0, 26, 255]
     """
     import numpy as np
 
@@ -140,6 +146,11 @@ def split(text: str | os.PathLike) -> tuple[str, dict[str, str]]:
     ------
     InputError
         An unknown option beside a known one, or one given twice.
+
+    Examples
+    --------
+    >>> split("scene.tif#bands=4,3,2")
+    ('scene.tif', {'bands': '4,3,2'})
     """
     text = os.fspath(text)
     path, mark, fragment = text.rpartition("#")

@@ -47,6 +47,16 @@ class Thresholds:
     ------
     InputError
         A cut outside 0 to 255, cuts that cross, or two names for one code.
+
+    Examples
+    --------
+    >>> cuts = Thresholds(water_max=40, thin_max=190)
+    >>> cuts.classify(np.uint8([[10, 20, 40], [60, 70, 80], [250, 250, 250]])).tolist()
+    [0, 1, 2]
+    >>> Thresholds(water_max=200, thin_max=190)
+    Traceback (most recent call last):
+        ...
+    seaicekit.files.InputError: water_max: 200 is above thin_max, 190; let them not cross
     """
 
     water_max: int = 30

@@ -17,7 +17,7 @@ ROOMS = (
     "stac", "rasters", "areas", "synthetic", "fitting", "ranges", "thresholds", "clouds", "labels", "preview",
     "engines", "autolabel", "splits", "tiles", "inputs", "unet", "models", "data", "checkpoints", "settings", "steps",
     "training", "ranks", "launch", "evaluation", "mapping", "study", "maps", "lessons", "widgets", "report", "pipeline",
-    "cli",
+    "doctor", "cli",
 )  # fmt: skip
 
 

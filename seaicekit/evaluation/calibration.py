@@ -47,7 +47,7 @@ def reliability(
     Returns
     -------
     dict
-        ``ece``, the expected calibration error, the mean over pixels of |accuracy - confidence| of a pixel's
+        ``ece``, the expected calibration error, the mean over pixels of ``|accuracy - confidence|`` of a pixel's
         bin (Guo et al., equation 3); ``largest`` of these gaps; ``pixels``; ``accuracy``; ``confidence``, the
         mean; and ``bins``: list of ``low``, ``high``, ``pixels``, ``confidence``, ``accuracy``, the last two
         None in an empty bin. All but pixels from 0 to 1.

@@ -66,6 +66,11 @@ def confusion(prediction: np.ndarray, reference: np.ndarray, legend: Sequence[Se
     ------
     InputError
         A code that is not in the legend, or shapes that differ.
+
+    Examples
+    --------
+    >>> confusion(np.uint8([[0, 1, 2, 2]]), np.uint8([[0, 1, 1, 255]])).tolist()
+    [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
     """
     if np.shape(prediction) != np.shape(reference):
         raise InputError(

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from seaicekit import models
+from seaicekit import launch, models
 from seaicekit.autolabel import load_table
 from seaicekit.files import PARTIAL, RUN_MARK, InputError, read_json, write_json
 from seaicekit.pipeline import chain, resume
@@ -121,6 +121,8 @@ def run(
     validate(given)
     out = Path(out).expanduser().absolute()
     _check_places(out, given)
+    if any(step.run and step.stage == "04_train" and step.stage in only for step in resume.plan(out, given, again)):
+        launch.require_horovod()
     created = _prepare(out)
     record, started, done = resume.Record(out), datetime.now(UTC).isoformat(timespec="seconds"), {}
     for number, stage in enumerate(STAGES, 1):
