@@ -24,6 +24,7 @@ SHARED = ROOT.parent / "shared" / "data"
 LONGEST = ("test_batch", "demo")  # groups that begin first, so that no worker waits for one at the end
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items):
     """Keep what shares a fixture on one worker: a module's tests, and all tests of the demo."""
     groups = {}
