@@ -133,3 +133,9 @@ def test_accuracies_in_the_readme_are_measured():
             wanted = {"rule": rule, "stratum": "all", "score": "accuracy", "class": ""}
             [row] = [row for row in raw[setting]["scores"] if wanted.items() <= row.items()]
             assert value == f"{100 * row['mean']:.1f}", (rule, setting)
+
+
+@pytest.mark.exhaustive  # some forty seconds without a cache
+def test_types():
+    done = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
