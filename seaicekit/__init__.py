@@ -9,7 +9,8 @@ from seaicekit.autolabel import load_table as load_labels
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submodules=["areas", "catalogues", "checkpoints", "classes", "clouds", "data", "doctor", "engines", "evaluation",
-                "fitting", "geojson", "inputs", "labels", "launch", "mapping", "maps", "models", "pipeline", "points",
+                "fitting", "geojson", "inputs", "labels", "launch", "lessons", "mapping", "maps", "models", "pipeline",
+                "points",
                 "polar", "preview", "ranges", "ranks", "rasters", "report", "scenes", "settings", "sources", "splits",
                 "stac", "steps", "study", "synthetic", "thresholds", "tiles", "training", "unet", "widgets"],
     submod_attrs={

@@ -15,7 +15,7 @@ import rasterio.errors
 from rasterio._err import CPLE_BaseError
 
 from seaicekit import safe, sources
-from seaicekit.files import RUN_MARK, InputError, meant, read_json, spoken, write_json
+from seaicekit.files import RUN_MARK, InputError, keyless, meant, read_json, spoken, write_json
 from seaicekit.remote import is_url
 from seaicekit.scenes import blocks, names, reading
 
@@ -134,6 +134,8 @@ def catalogue(
     seen: dict[str, str | os.PathLike] = {}
     for name, path in names(find(where)).items():
         try:
+            if keyless(str(path)) != str(path):
+                raise InputError("its address carries a key, which the catalogue would keep; leave it out")
             item = describe(name, sources.resolve(absolute(path)), check(path))
             marks = item.assets["image"].extra_fields
             first = seen.setdefault(next(iter(marks.values()), name), path)
@@ -143,7 +145,7 @@ def catalogue(
                 item.add_asset("truth", pystac.Asset(str((Path(truth) / f"{name}.tif").resolve()), roles=["truth"]))
             items.append(item)
         except InputError as error:
-            quarantined.append({"path": str(path), "reason": str(error).removeprefix(f"{path}: ")})
+            quarantined.append({"path": keyless(str(path)), "reason": str(error).removeprefix(f"{path}: ")})
     if not items:
         worst = quarantined[0]
         rest = f" (and {len(quarantined) - 1} more files, none usable)" if quarantined[1:] else ""

@@ -124,6 +124,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
     predict.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
     predict.set_defaults(command=_bench_predict)
+    lessons = bench.add_parser("lessons", help="memory and time of each lesson in JupyterLab on one core; some minutes")
+    lessons.add_argument("--json", metavar="FILE", help="write rows there, too")
+    lessons.set_defaults(command=_bench_lessons)
     return parser
 
 
@@ -178,6 +181,12 @@ def _bench_predict(arguments: argparse.Namespace) -> int:
     return _measured(*predict.run(arguments.size, arguments.part), {"size": arguments.size}, arguments.json)
 
 
+def _bench_lessons(arguments: argparse.Namespace) -> int:
+    from seaicekit.bench import lessons
+
+    return _measured(*lessons.measured(), {"cores": 1}, arguments.json)
+
+
 def _bench_accuracy(arguments: argparse.Namespace) -> int:
     from seaicekit.bench import accuracy
 
@@ -217,6 +226,8 @@ def _run(arguments: argparse.Namespace) -> int:
             return _chain(out or Path("runs") / other.split("_")[0], given, arguments)
     if not scenes:
         raise InputError("scenes: missing parameter; give --scenes FOLDER, or scenes: FOLDER in the YAML file")
+    if isinstance(scenes, list):  # a run of each
+        return _chain(out or Path("runs") / "grid", given, arguments)
     if not isinstance(scenes, str):
         raise InputError(f"scenes: must be the path of a folder, not {scenes!r}")
     return _chain(out or Path("runs") / (Path(sources.split(scenes)[0].split("*")[0]).name or "mine"), given, arguments)
@@ -248,7 +259,10 @@ def _chain(out: str | Path, given: dict, arguments: argparse.Namespace | None = 
     again, only = _stages(arguments, pipeline.STAGES) if arguments else ((), pipeline.STAGES)
     runs = pipeline.grid(given)
     if arguments and arguments.dry_run:
-        return max(_dry_run(Path(out).absolute() / name, chosen, again) for name, chosen in runs.items())
+        told = [_dry_run(Path(out).absolute() / name, chosen, again) for name, chosen in runs.items()]
+        if len(runs) > 1:
+            print(f"{len(runs)} runs; what several have in common is made once, so all takes less than the sum.")
+        return max(told)
     if "" not in runs:
         if only != pipeline.STAGES:
             raise InputError("--only: does not go with lists of parameters; give one run's folder and parameters")

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,10 @@ PARTIAL = ".partial-"  # how the folders of unfinished files begin
 RUN_MARK = ".seaicekit-run"  # the file that tells a run's folder from any other
 
 
+SCHEMES = ("s3", "gs", "https", "http")  # of URLs that are read and written
+KEYS = r"(?i)([?&](?:[^=&#\s]*(?:sig|token|secret|credential|password|apikey|accesskey)[^=&#\s]*|key)=)[^&#\s'\"]*"
+
+
 class InputError(ValueError):
     """Something the user gave cannot be used: one line that names it, the cause and the way out."""
 
@@ -25,6 +30,10 @@ def location(path: str | os.PathLike) -> Any:
     """Return a path, or for a URL such as ``s3://bucket/name`` an object of the same methods (fsspec's)."""
     if "://" not in str(path):
         return Path(path)
+    scheme = str(path).partition("://")[0].lower()
+    if scheme not in SCHEMES:
+        known = ", ".join(f"{each}://" for each in SCHEMES)
+        raise InputError(f"{path}: cannot use {scheme}://; give a path, or a URL of {known}")
     from upath import UPath
 
     return UPath(str(path))
@@ -40,9 +49,17 @@ def place(out_dir: str | os.PathLike, name: str) -> str:
     return f"{str(out_dir).rstrip('/')}/{name}" if is_remote(out_dir) else str(Path(out_dir).resolve() / name)
 
 
+def keyless(text: str) -> str:
+    """Return text without the keys, tokens and signatures, names and passwords that URLs in it carry."""
+    return re.sub(KEYS, r"\1", re.sub(r"(\w://)[^/@\s]+@", r"\1", text))
+
+
 def spoken(path: str | os.PathLike, file: str | os.PathLike) -> str:
-    """Return how ``file`` names a path: relative if both are in one run's folder, so that the folder can be moved."""
-    text, folder = os.fspath(path), Path(os.path.abspath(file)).parent
+    """Return how ``file`` names a path or URL, that others may read it and the run's folder be moved.
+
+    It is relative if both are in one run's folder, and without keys.
+    """
+    text, folder = keyless(os.fspath(path)), Path(os.path.abspath(file)).parent
     root = next((each for each in (folder, *folder.parents) if (each / RUN_MARK).exists()), None)
     inside = root is not None and not is_remote(text) and text.startswith(f"{root}{os.sep}")
     return os.path.relpath(text, folder) if inside else text

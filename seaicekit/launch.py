@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from seaicekit import checkpoints
 from seaicekit.files import InputError, read_json, write_json
 from seaicekit.ranks import FOLDER, STALL, STALL_SECONDS, TrainingError, Watch
 from seaicekit.training import Settings, plan
+
+if TYPE_CHECKING:
+    from horovod.runner.http.http_server import RendezvousServer
 
 __all__ = ["Launcher", "TrainingError", "train"]
 Launcher = Literal["inprocess", "ipyparallel", "horovodrun"]
@@ -227,15 +230,13 @@ def _ipyparallel(settings: Settings, ranks: int, _hosts: None, watch: Watch) -> 
     """Start engines, give each its place among Horovod's ranks, and yield while they train."""
     import ipyparallel as ipp
     from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
-    from horovod.runner.http.http_server import RendezvousServer
 
     plan = get_host_assignments(parse_hosts(f"localhost:{ranks}"), ranks)
     with ExitStack() as stack:
         try:
             cluster = ipp.Cluster(n=ranks, log_level=40, send_engines_connection_env=False)
             client = stack.enter_context(cluster)
-            server = RendezvousServer()
-            port = server.start()
+            server, port = _rendezvous()
         except (OSError, TimeoutError) as error:
             raise InputError(
                 f"launcher: no engines can be started ({error}); free a port, or use horovodrun"
@@ -255,6 +256,17 @@ def _ipyparallel(settings: Settings, ranks: int, _hosts: None, watch: Watch) -> 
         for rank, result in enumerate(running):
             _raise_failure(rank, result, watch)
     yield
+
+
+def _rendezvous() -> tuple[RendezvousServer, int]:
+    """Start the server where ranks find one another, on loopback only; Horovod's own start is open to all."""
+    from horovod.runner.http import http_server
+    from horovod.runner.util.threads import in_thread
+
+    server = http_server.RendezvousServer()
+    server._httpd = http_server.RendezvousHTTPServer(("127.0.0.1", 0), http_server.RendezvousHandler, 0)
+    server._listen_thread = in_thread(target=server._httpd.serve_forever)
+    return server, server._httpd.server_address[1]
 
 
 def _raise_failure(rank: int, result: Any, watch: Watch) -> None:

@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from seaicekit.files import InputError, sha256
+from seaicekit.files import SCHEMES, InputError, sha256
 
 if TYPE_CHECKING:
     import fsspec
 
-SCHEMES = ("s3", "gs", "https", "http")
 SECONDS = 20  # to wait for a server
 MOST = 1 << 26  # bytes of the largest metadata file that is read
 

@@ -21,6 +21,20 @@ ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
 
+LONGEST = ("test_batch", "demo")  # groups that begin first, so that no worker waits for one at the end
+
+
+def pytest_collection_modifyitems(items):
+    """Keep what shares a fixture on one worker: a module's tests, and all tests of the demo."""
+    groups = {}
+    for item in items:
+        name = "demo" if "demo" in item.fixturenames else item.module.__name__
+        item.add_marker(pytest.mark.xdist_group(name))
+        groups.setdefault(name, []).append(item)
+    order = sorted(groups, key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
+    items[:] = [item for name in order for item in groups[name]]
+
+
 @pytest.fixture(scope="session")
 def real():
     """The folder of real imagery; tests that need it skip where it is absent."""

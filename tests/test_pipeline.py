@@ -59,6 +59,7 @@ def test_the_same_again_runs_nothing_and_another_parameter_only_what_follows(dem
         return [step.run for step in pipeline.plan(folder, given | changed)]
 
     assert ran() == [False] * 5 and ran(epochs=31) == [False] * 3 + [True] * 2
+    assert ran(hosts="a:2,b:2", launcher="horovodrun") != ran(master="local[2]") == [False] * 5
     assert ran(thin_max=190) == [False] + [True] * 4 and ran(synthetic_count=5) == [True] * 5
     maps = {path.name: path.read_bytes() for path in (folder / "maps").glob("*.tif")}
     done = command("demo", "--out", folder)

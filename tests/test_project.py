@@ -16,7 +16,7 @@ ROOMS = (
     "files", "classes", "remote", "safe", "sources", "readers", "scenes", "geojson", "points", "catalogues", "polar",
     "stac", "rasters", "areas", "synthetic", "fitting", "ranges", "thresholds", "clouds", "labels", "preview",
     "engines", "autolabel", "splits", "tiles", "inputs", "unet", "models", "data", "checkpoints", "settings", "steps",
-    "training", "ranks", "launch", "evaluation", "mapping", "study", "maps", "widgets", "report", "pipeline",
+    "training", "ranks", "launch", "evaluation", "mapping", "study", "maps", "lessons", "widgets", "report", "pipeline",
     "doctor", "cli",
 )  # fmt: skip
 
@@ -97,7 +97,7 @@ def test_versions_agree():
 
 
 def test_notebooks_are_committed_bare():
-    for path in (ROOT / "notebooks").glob("*.ipynb"):
+    for path in (ROOT / "notebooks").rglob("*.ipynb"):
         for cell in json.loads(path.read_text())["cells"]:
             assert not cell.get("outputs") and cell.get("execution_count") is None, path.name
 

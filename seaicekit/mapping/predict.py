@@ -116,7 +116,7 @@ def predict(
         raise InputError(rows[0]["error"])
     items = [row.pop("item") for row in rows if "item" in row]
     catalogues.write_items(place(out_dir, ITEMS), {"type": "FeatureCollection", "features": items})
-    return pd.DataFrame(rows, columns=list(dict.fromkeys([*_columns(card), "error"]))).astype({"error": Any})
+    return pd.DataFrame(rows, columns=list(dict.fromkeys([*_columns(card), "error"]))).astype({"error": object})
 
 
 def _named(paths: Paths) -> dict[str, str | os.PathLike]:

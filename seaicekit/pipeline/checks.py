@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seaicekit import catalogues, labels, launch, scenes, splits, stac, tiles, training
-from seaicekit.files import InputError, read_json
+from seaicekit.files import InputError, keyless, read_json
 from seaicekit.pipeline.chain import defaults
 from seaicekit.thresholds import Thresholds
 
@@ -37,6 +37,11 @@ def validate(given: dict[str, Any]) -> None:
             near = difflib.get_close_matches(str(name), known, 1, 0)
             raise InputError(f"{name}: unknown parameter; did you mean {near[0]}? Known: {', '.join(sorted(known))}")
         given[name] = _as_meant(name, given[name])
+        if isinstance(given[name], str) and keyless(given[name]) != given[name]:
+            raise InputError(
+                f"{name}: {keyless(given[name])} carries a key, which notebooks and manifests would keep; leave it "
+                "out, and give credentials as your environment's variables or files"
+            )
         wrong = objection(name, given[name])
         if wrong:
             raise InputError(f"{name}: {wrong}")

@@ -24,8 +24,9 @@ from seaicekit.files import PARTIAL, RUN_MARK, InputError, read_json, write_json
 from seaicekit.pipeline import chain, resume
 from seaicekit.pipeline.chain import STAGES
 from seaicekit.pipeline.checks import check_scenes, validate
+from seaicekit.pipeline.guard import guarded
 from seaicekit.pipeline.memory import memory_watch
-from seaicekit.remote import is_url, unsigned
+from seaicekit.remote import is_url
 from seaicekit.thresholds import Thresholds
 
 
@@ -183,7 +184,7 @@ def _run_stage(stage: str, out: Path, given: dict[str, Any], record: resume.Reco
     resume.clear(out, stage, keep=goes_on)
     record.begin(stage, made_of)
     start = time.perf_counter()
-    with memory_watch() as memory:
+    with guarded(), memory_watch() as memory:
         _execute(stage, out, given | ({"resume": True} if goes_on and stage == "04_train" else {}), bar)
     record.finish(stage, time.perf_counter() - start, memory["peak"])
 
@@ -224,7 +225,7 @@ def _conclude(
     figures["peak_memory_gb"] = round(max((each["memory"] for each in finished.values()), default=0) / 1e9, 3)
     manifest: dict[str, Any] = {
         "started": started,
-        "parameters": {name: _plain(value) for name, value in (chain.defaults() | given).items()},
+        "parameters": chain.defaults() | given,
         "versions": resume.versions(),
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
         "stages": done,
@@ -251,11 +252,6 @@ def _conclude(
     write_json(out / "run.json", manifest)
     report.write(out)
     return manifest
-
-
-def _plain(value: object) -> object:
-    """Return a parameter without what follows a URL's question mark, where keys stand."""
-    return unsigned(value) if isinstance(value, str) else value
 
 
 def _withdraw(out: Path, created: Path | None) -> None:
@@ -310,7 +306,7 @@ def _execute(stage: str, out: Path, given: dict[str, Any], progress: dict | bool
         try:
             papermill.execute_notebook(
                 chain.notebooks() / finished.name, draft, chosen, kernel_name="python3", progress_bar=progress,
-                cwd=str(out), extra_arguments=["--log-level=ERROR"],
+                cwd=str(out), extra_arguments=["--log-level=CRITICAL"],
             )  # fmt: skip
         except PapermillExecutionError as error:
             if error.ename == "InputError":

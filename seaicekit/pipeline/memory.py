@@ -6,19 +6,19 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-SAMPLE_SECONDS = 0.25
+SAMPLE_SECONDS = 0.2
 
 
 @contextlib.contextmanager
-def memory_watch() -> Iterator[dict[str, int]]:
-    """Watch this process and all below it for a ``with`` block; end what it left running.
+def memory_watch(pid: int | None = None) -> Iterator[dict[str, int]]:
+    """Watch a process, by default this one, and all below it for a ``with`` block; end what it left running.
 
     Yields a dict whose ``peak`` is the largest sum of proportional set sizes seen, in bytes: memory shared
     by several processes counts once.
     """
     import psutil
 
-    memory, seen, stop, this = {"peak": 0}, {}, threading.Event(), psutil.Process()
+    memory, seen, stop, this = {"peak": 0}, {}, threading.Event(), psutil.Process(pid)
 
     def sample() -> None:
         while not stop.wait(SAMPLE_SECONDS):

@@ -36,7 +36,7 @@ OUTPUTS = {
         "figures/confusion.png", "figures/reliability.png",
     ),
 }  # fmt: skip
-NEVER = {"resume"}  # how a stage is run, and not what it makes
+NEVER = {"resume", "hosts", "master"}  # where and how a stage is run, and not what it makes
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,260 @@
+"""Batches: killed at any moment, interrupted, repeated, moved, swept; what is left behind."""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+from conftest import command
+
+import seaicekit as sik
+from seaicekit import pipeline
+from seaicekit.files import PARTIAL
+
+TINY = {
+    "synthetic_count": 2, "synthetic_size": 256, "test_fraction": 0.5, "engine": "serial", "launcher": "inprocess",
+    "ranks": 1, "width": 2, "depth": 2, "epochs": 2,
+}  # fmt: skip
+SPARK = TINY | {"engine": "spark", "launcher": "ipyparallel", "ranks": 2, "epochs": 200}
+MARK = "SEAICEKIT_TEST_RUN"  # an environment variable, by which a run's processes are found
+
+
+def given(parameters):
+    return [part for name, value in parameters.items() for part in ("-p", name, json.dumps(value))]
+
+
+class Run:
+    """``seaicekit run`` in a session of its own, with all that it starts."""
+
+    def __init__(self, folder, parameters):
+        self.folder, self.mark = Path(folder), uuid.uuid4().hex
+        self.started = subprocess.Popen(
+            [sys.executable, "-m", "seaicekit", "run", "--out", str(folder), *given(parameters)],
+            env=os.environ | {MARK: self.mark}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def processes(self):
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def wait_for(self, stage, seconds=120):
+        """Wait until a stage has begun and has processes of its own."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError, ValueError):
+                stages = json.loads((self.folder / "stages.json").read_text())["stages"]
+                if stage in stages and not stages[stage]["done"]:
+                    return
+            assert self.started.poll() is None, self.started.stderr.read()
+            time.sleep(0.1)
+        raise AssertionError(f"{stage} never began")
+
+    def wait_for_process(self, name, count, seconds=60):
+        until = time.monotonic() + seconds
+        while sum(name in " ".join(process.cmdline()) for process in self.alive()) < count:
+            assert time.monotonic() < until, f"no {count} of {name}"
+            time.sleep(0.2)
+
+    def alive(self):
+        alive = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                process.cmdline()
+                alive.append(process)
+        return alive
+
+    def open_to_others(self):
+        """Return the sockets that listen elsewhere than on loopback."""
+        found = [each for process in self.alive() for each in process.net_connections("tcp")]
+        listening = [each.laddr for each in found if each.status == psutil.CONN_LISTEN]
+        assert listening
+        return [place for place in listening if place.ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")]
+
+    def kill_all(self):
+        """``kill -9`` everything, also what starts meanwhile."""
+        while found := self.processes():
+            for process in found:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+        self.started.wait(10)
+
+    def left_after(self, seconds):
+        """Return the processes that still run after so many seconds."""
+        until = time.monotonic() + seconds
+        while (left := self.processes()) and time.monotonic() < until:
+            time.sleep(0.2)
+        return [" ".join(process.cmdline())[:200] for process in left]
+
+
+def results(folder):
+    """What must be the same however often a run was stopped: bytes of labels, tiles and cuts, all scores."""
+    folder = Path(folder)
+    rasters = sorted([*(folder / "labels").glob("*.tif"), *(folder / "maps").glob("*.tif")])
+    files = [*rasters, folder / "labels" / "labels.csv", folder / "tiles.parquet", folder / "thresholds.json"]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["figures"].pop("images_per_second")  # how fast it was
+    history = pd.read_csv(folder / "model" / "history.csv").filter(regex="loss|accuracy")
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}, metrics, history.to_dict()
+
+
+def partial(folder):
+    return [str(path) for path in Path(folder).rglob("*") if path.name.startswith((PARTIAL, ".scratch", "tmp"))]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A tiny run of one rank: its folder and how many seconds it took."""
+    folder, start = tmp_path_factory.mktemp("undisturbed") / "run", time.monotonic()
+    done = command("run", "--out", folder, *given(TINY))
+    assert done.returncode == 0, done.stderr
+    return folder, time.monotonic() - start
+
+
+def killed_and_finished(folder, seed, kills, seconds):
+    """Kill a run at random moments, one in each equal part of its time, and finish it; return the moments."""
+    moments, random_ = [], random.Random(seed)
+    for _ in range(kills):
+        run = Run(folder, TINY)
+        moment = random_.uniform(3, 3 + 1.3 * seconds / kills)
+        moments.append(round(moment, 1))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.started.wait(moment)
+        run.kill_all()
+    done = command("run", "--out", folder, *given(TINY))
+    assert done.returncode == 0, done.stderr
+    return moments
+
+
+def same(one, other):
+    for mine, theirs in zip(results(one), results(other), strict=True):
+        assert mine == theirs
+
+
+def test_killed_thrice_a_run_ends_as_an_undisturbed_one(undisturbed, tmp_path):
+    folder, seconds = undisturbed
+    moments = killed_and_finished(tmp_path / "run", 1, 3, seconds)
+    print("killed after", moments)
+    same(folder, tmp_path / "run")
+    assert partial(tmp_path) == []
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
+def test_killed_twenty_times_runs_end_as_an_undisturbed_one(undisturbed, tmp_path):
+    folder, seconds = undisturbed
+    for seed in range(5):
+        moments = killed_and_finished(tmp_path / str(seed), seed, 4, seconds)
+        same(folder, tmp_path / str(seed))
+        print(f"| {seed} | {', '.join(f'{moment} s' for moment in moments)} | as undisturbed |")
+    assert partial(tmp_path) == []
+
+
+def interrupted(run):
+    """Press Ctrl-C, and see that all ends within ten seconds, with one word to the user."""
+    start = time.monotonic()
+    os.killpg(run.started.pid, signal.SIGINT)  # as a terminal does
+    assert run.started.wait(10) == 130
+    told = run.started.stderr.read()
+    assert "the same command goes on from there" in told and "Traceback" not in told
+    assert run.left_after(10 - (time.monotonic() - start)) == []
+
+
+def test_nothing_outlives_a_killed_parent_or_ctrl_c_and_the_same_command_goes_on(tmp_path):
+    run = Run(tmp_path / "run", SPARK)
+    run.wait_for("03_autolabel")
+    run.wait_for_process("java", 1)
+    time.sleep(5)  # until Spark's page is there
+    assert run.open_to_others() == []
+    run.started.kill()
+    assert run.left_after(20) == []
+    for end in ("kill", "ctrl-c"):
+        run = Run(tmp_path / "run", SPARK)
+        run.wait_for("04_train")
+        run.wait_for_process("ipyparallel.engine", 2)
+        if end == "kill":
+            run.started.kill()
+            assert run.left_after(20) == []
+        else:
+            time.sleep(5)  # until the ranks have met
+            assert run.open_to_others() == []
+            interrupted(run)
+    assert partial(tmp_path) == []
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("stage", pipeline.STAGES)
+def test_ctrl_c_ends_every_stage_within_ten_seconds(stage, tmp_path):
+    run = Run(tmp_path / "run", SPARK | {"epochs": 1 if stage == "05_map" else 200})
+    run.wait_for(stage)
+    time.sleep(random.Random(stage).uniform(0, 8))
+    interrupted(run)
+    assert partial(tmp_path) == []
+
+
+def test_the_same_run_elsewhere_is_the_same_bit_for_bit_and_a_moved_one_is_left_as_it_is(undisturbed, tmp_path):
+    folder, _ = undisturbed
+    done = command("run", "--out", tmp_path / "again", *given(TINY))
+    assert done.returncode == 0, done.stderr
+    same(folder, tmp_path / "again")
+    (tmp_path / "again").rename(tmp_path / "moved")
+    assert not any(step.run for step in pipeline.plan(tmp_path / "moved", TINY))
+    tiles = sik.tiles.read(tmp_path / "moved" / "tiles.parquet")
+    assert all(Path(path).is_file() for column in ("path", "labels", "truth") for path in tiles[column])
+    assert all(Path(path).is_file() for path in sik.load_labels(tmp_path / "moved" / "labels")["labels"])
+    assert str(tmp_path) in tiles["path"][0]
+    for name in ("scenes.json", "labels/labels.csv", "tiles.parquet", "maps/maps.json"):
+        assert b"again" not in (tmp_path / "moved" / name).read_bytes()
+
+
+def test_a_list_makes_a_grid_that_shares_what_it_can(undisturbed, tmp_path):
+    (tmp_path / "grid").mkdir()
+    shutil.copytree(undisturbed[0], tmp_path / "grid" / "epochs=2")
+    (tmp_path / "grid" / ".seaicekit-sweep").touch()
+    lists = TINY | {"epochs": [2, 1]}
+    planned = command("run", "--dry-run", "--out", tmp_path / "grid", *given(lists))
+    assert planned.stdout.count("leave") == 5 and planned.stdout.count("run  ") == 5
+    done = command("run", "--out", tmp_path / "grid", *given(lists))
+    assert done.returncode == 0, done.stderr
+    assert "03_autolabel: shared with epochs=2" in done.stderr and "04_train: shared" not in done.stderr
+    one, two = (json.loads((tmp_path / "grid" / f"epochs={n}" / "run.json").read_text()) for n in (1, 2))
+    assert [each["run"] for each in one["stages"].values()] == [False] * 3 + [True] * 2
+    assert one["parameters"]["epochs"] == 1 and one["figures"]["epochs"] == 1 and two["figures"]["epochs"] == 2
+    table = pd.read_csv(tmp_path / "grid" / "comparison.csv").set_index("run")
+    for run, name in ((one, "epochs=1"), (two, "epochs=2")):
+        for key in ("accuracy", "accuracy_cuts", "agreement", "total_seconds"):
+            assert table[key][name] == pytest.approx(run["figures"][key])
+    assert list(table.columns[1:2]) == ["epochs"]
+    page = (tmp_path / "grid" / "comparison.html").read_text()
+    assert page.count("data:image/png;base64,") == 1 and 'href="epochs=1/report.html"' in page
+    same(undisturbed[0], tmp_path / "grid" / "epochs=2")
+    done = command("report", tmp_path / "grid" / "epochs=1", undisturbed[0], "--out", tmp_path / "both.html")
+    assert done.returncode == 0 and "grid/epochs=1" in (tmp_path / "both.html").read_text(), done.stderr
+
+
+def test_grids_are_all_combinations_and_a_parameters_own_list_is_a_value():
+    names = list(pipeline.grid({"epochs": [1, 2], "inputs": ["rgb", "grey"], "normalise": [1, 99]}))
+    assert names == ["epochs=1,inputs=rgb", "epochs=1,inputs=grey", "epochs=2,inputs=rgb", "epochs=2,inputs=grey"]
+    assert list(pipeline.grid({"normalise": [[1, 99], None]})) == ["normalise=1-99", "normalise=None"]
+    assert list(pipeline.grid({"epochs": 3})) == [""]
+    for wrong, match in (
+        ({"epochs": []}, "needs values"),
+        ({"epochs": [1, 1]}, "each once"),
+        ({"epochs": [1, "x"]}, "'x'"),
+    ):
+        with pytest.raises(sik.InputError, match=match):
+            pipeline.grid(wrong)
