@@ -94,6 +94,7 @@ def test_versions_agree():
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == sik.__version__ and sik.__version__ in (ROOT / "CHANGELOG.md").read_text()
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == sik.__version__
 
 
 def test_notebooks_are_committed_bare():
