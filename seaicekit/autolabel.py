@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from seaicekit.files import FREE_SPACE, InputError, place
 
@@ -246,7 +246,7 @@ def start_scene(task: Task) -> Result:
         if "labels" in told:
             return told | {"pixels": reader.shape[0] * reader.shape[1]}
         windows = rule.blocks(reader.shape, task["block"])
-        known = {"key": key, "filtered": filtered, "ends": _ends(reader, rule)}
+        known: dict[str, Any] = {"key": key, "filtered": filtered, "ends": _ends(reader, rule)}
         if len(windows) > 1:
             if not reader.declares_nodata and rule.nodata == "mask":
                 _save(np.packbits(reader.find_border(), axis=1), _scratch(task, "border"))
@@ -304,9 +304,10 @@ def decide_scene(task: Task) -> Result:
 
     rule, counts = labels.Rule.from_dict(task["rule"]), np.array(task["counts"])
     with _telling(task) as told, scenes.reading(task["path"]) as reader:
-        codes, totals = np.empty(reader.shape, np.uint8), Counter()
+        codes, totals = np.empty(reader.shape, np.uint8), Counter[str]()
         for window in (scenes.Window(*each) for each in task["windows"]):
-            codes[window.slices], found = labels.decide(*_load(_scratch(task, *window)), counts, rule)
+            marks, near = _load(_scratch(task, *window))
+            codes[window.slices], found = labels.decide(marks, near, counts, rule)
             totals.update(found)
         told |= _write(task, rule, codes, totals, reader)
     return told
@@ -369,7 +370,7 @@ def _telling(task: Task) -> Iterator[Result]:
         told["fatal"] = f"{task['scratch']}: cannot be written ({error.strerror}); {FREE_SPACE}"
 
 
-def _scratch(task: Task, *parts: object) -> str:
+def _scratch(task: Task, *parts: Any) -> str:
     return f"{task['scratch']}/{'_'.join(map(str, (task['scene'], *parts)))}.npy"
 
 

@@ -70,7 +70,7 @@ def find(where: str | os.PathLike) -> list[Path | str]:
             f"{where}: no scenes there; give a folder with images ({' '.join(SUFFIXES)}) or SAFE products, "
             "or a pattern in quotes such as 'folder/**/*truecolor*'"
         )
-    return [sources.join(path, options) for path in scenes] if options else scenes
+    return [sources.join(path, options) if options else path for path in scenes]
 
 
 def has_crs(path: str | os.PathLike) -> bool:
@@ -130,7 +130,8 @@ def catalogue(
     import pystac
 
     items: list[pystac.Item] = []
-    quarantined, seen = [], {}
+    quarantined: list[dict] = []
+    seen: dict[str, str | os.PathLike] = {}
     for name, path in names(find(where)).items():
         try:
             if keyless(str(path)) != str(path):
@@ -146,9 +147,9 @@ def catalogue(
         except InputError as error:
             quarantined.append({"path": keyless(str(path)), "reason": str(error).removeprefix(f"{path}: ")})
     if not items:
-        first = quarantined[0]
+        worst = quarantined[0]
         rest = f" (and {len(quarantined) - 1} more files, none usable)" if quarantined[1:] else ""
-        raise InputError(f"{first['path']}: {first['reason']}{rest}")
+        raise InputError(f"{worst['path']}: {worst['reason']}{rest}")
     return pystac.ItemCollection(items), quarantined
 
 

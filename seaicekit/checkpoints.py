@@ -58,7 +58,8 @@ def newest(out_dir: str | os.PathLike) -> tuple[list[np.ndarray], dict, list[str
     InputError
         All are damaged.
     """
-    found, messages = _found(out_dir), []
+    found = _found(out_dir)
+    messages: list[str] = []
     for path in found:
         try:
             with np.load(path, allow_pickle=False) as arrays:  # reading checks each member's CRC-32

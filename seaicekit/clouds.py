@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,6 +41,7 @@ def pixels(window: int | str, resolution: float | None = None) -> int:
     InputError
         Not such a number, under 3 pixels, or metres in a scene without metres.
     """
+    count: Any
     metres = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(k?)m\s*", window) if isinstance(window, str) else None
     if metres:
         if not resolution:
@@ -53,7 +55,7 @@ def pixels(window: int | str, resolution: float | None = None) -> int:
     return count
 
 
-def thinning(window: int, shape: tuple[int, int], fast: bool) -> int:
+def thinning(window: int, shape: tuple[int, ...], fast: bool) -> int:
     """Return by what power of two a scene of ``shape`` is thinned out before the median; 1 is exact."""
     largest = FAST_MAX if fast and shape[0] * shape[1] >= FAST_FROM else EXACT_MAX
     factor = 1

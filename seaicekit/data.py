@@ -77,7 +77,9 @@ def wanted(table: pd.DataFrame, targets: str, index: str | os.PathLike) -> dict[
     if targets == "labels":
         return names["labels"].to_dict()
     if targets == "truth" and "truth" in names:
-        found = {name: path if isinstance(path, str) else "" for name, path in names["truth"].items()}
+        found: dict[str, str | None] = {
+            name: path if isinstance(path, str) else "" for name, path in names["truth"].items()
+        }
     else:
         folder = Path(index).parent / "truth" if targets == "truth" else Path(targets)
         found = {name: str(folder / f"{name}.tif") for name in names.index}

@@ -30,7 +30,7 @@ Engine = Literal["serial", "processes", "dask", "spark"]
 Task = dict
 Result = dict
 Tick = Callable[[float], object]
-Mapper = Callable[[Callable[[Task], Result], list[Task], Tick], Iterable[Result]]
+Mapper = Callable[[Callable[..., Result], list[Task], Tick], Iterable[Result]]
 POLL_SECONDS = 0.5  # of progress; the end is noticed at once
 
 
@@ -134,7 +134,7 @@ def _spark_map(
     context = spark.sparkContext
     shared = context.broadcast(tasks)  # rows are numbers, so that no Python runs but the function's own
 
-    def partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for number in batch["id"].to_pylist():
                 result = json.dumps(_alone(function, shared.value[number], *(each.value for each in common)))
@@ -239,6 +239,8 @@ def _shipped(session: SparkSession) -> Iterator[None]:
     """Send this package, zipped, to executors that are elsewhere; once a session, which keeps it to its end."""
     context, here = session.sparkContext, Path(__file__).parent
     with tempfile.TemporaryDirectory() as folder:
-        if not (context.master.startswith("local") or any(f.endswith(f"/{here.name}.zip") for f in context.listFiles)):
+        if not (
+            str(context.master).startswith("local") or any(f.endswith(f"/{here.name}.zip") for f in context.listFiles)
+        ):
             context.addPyFile(shutil.make_archive(os.path.join(folder, here.name), "zip", here.parent, here.name))
         yield

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 FREE_SPACE = "free some space and run the same again, what is finished stays"
 PARTIAL = ".partial-"  # how the folders of unfinished files begin
@@ -25,7 +26,7 @@ class InputError(ValueError):
     """Something the user gave cannot be used: one line that names it, the cause and the way out."""
 
 
-def location(path: str | os.PathLike) -> Path:
+def location(path: str | os.PathLike) -> Any:
     """Return a path, or for a URL such as ``s3://bucket/name`` an object of the same methods (fsspec's)."""
     if "://" not in str(path):
         return Path(path)
@@ -108,7 +109,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             os.replace(temporary, target)
 
 
-def upload(finished: Path, target: Path) -> None:
+def upload(finished: Path, target: Any) -> None:
     """Copy a finished file to an object store, where it appears whole or not at all."""
     try:
         target.fs.put_file(str(finished), target.path)
@@ -122,7 +123,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | os.PathLike, value: object) -> None:
+def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write ``value`` to ``path`` as indented JSON, in one step; NaN is refused, for JSON has none."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 

@@ -456,7 +456,8 @@ def suggest(histogram: np.ndarray) -> dict[str, tuple[int, int]]:
         each.ravel()[order, None] for each in (model.means_, np.sqrt(model.covariances_), model.weights_)
     )
     density = weight / spread * np.exp(-0.5 * ((LEVELS - mean) / spread) ** 2)
-    return {"multi-Otsu": (first, second), "Gaussian mixture": tuple(int(cut[0]) for cut in _best_cuts(density[None]))}
+    low, high = (int(cut[0]) for cut in _best_cuts(density[None]))
+    return {"multi-Otsu": (first, second), "Gaussian mixture": (low, high)}
 
 
 def best(values: np.ndarray, truth: np.ndarray) -> tuple[int, int, float]:

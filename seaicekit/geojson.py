@@ -7,11 +7,11 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
 from seaicekit.files import InputError, location
-from seaicekit.readers import SceneReader
 
 FORMAT = "seaicekit-points-1"
 LONLAT = "OGC:CRS84"
@@ -23,7 +23,7 @@ SNAP = 1e-4  # of a pixel
 class Grid:
     """Where the pixels of a scene lie on Earth."""
 
-    def __init__(self, reader: SceneReader):
+    def __init__(self, reader: Any):
         import pyproj
 
         self.shape, self._affine, self.on_map = reader.shape, reader.transform, False
@@ -74,7 +74,7 @@ def _turned(lon: float) -> float:
     return lon if -180 <= lon <= 180 else round((lon + 180) % 360 - 180, DECIMALS)
 
 
-def plain(name: object) -> str:
+def plain(name: Any) -> str:
     """Return a class's name as others may write it, such as "Thin_Ice", in the one form that is compared."""
     return " ".join(str(name).casefold().replace("_", " ").replace("-", " ").split())
 
@@ -92,15 +92,16 @@ def further(feature: dict) -> dict:
     return further | ({"properties": properties} if properties else {})
 
 
-def whole(value: object) -> int | None:
+def whole(value: Any) -> int | None:
     """Return a whole number, also as other programs write it: 2.0 or "2"."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     with suppress(ValueError, OverflowError):
         return int(value) if not isinstance(value, float) or value.is_integer() else None
+    return None
 
 
-def _pair(values: object) -> bool:
+def _pair(values: Any) -> bool:
     """Say whether values begin with two numbers that can be coordinates."""
     return isinstance(values, list) and len(values) > 1 and all(
         isinstance(each, int | float) and not isinstance(each, bool) and abs(each) < 1e12 for each in values[:2]
@@ -116,7 +117,7 @@ def place(feature: dict) -> tuple[float, float]:
         It is not one point, or not at longitude and latitude.
     """
     geometry = member(feature, "geometry")
-    at = geometry.get("coordinates")
+    at: Any = geometry.get("coordinates")
     if geometry.get("type") == "MultiPoint" and isinstance(at, list) and len(at) == 1:
         at = at[0]  # as some programs write single points
     elif geometry.get("type") != "Point":
@@ -159,7 +160,7 @@ def _finite(text: str) -> float | None:
     return value if math.isfinite(value := float(text)) else None
 
 
-def _moved(value: object, move: Callable) -> object:
+def _moved(value: Any, move: Callable) -> Any:
     """Return a feature, a geometry or coordinates with each place as longitude and latitude."""
     if _pair(value):
         lon, lat = move(*value[:2])

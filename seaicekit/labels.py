@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -107,7 +107,7 @@ class Rule:
         """Make a rule from what `to_dict` returned."""
         return cls(**values | {"thresholds": Thresholds.from_dict(values["thresholds"])})
 
-    def filter_for(self, shape: tuple[int, int], resolution: float | None) -> tuple[int, int]:
+    def filter_for(self, shape: tuple[int, ...], resolution: float | None) -> tuple[int, int]:
         """Return the window in pixels and the thinning of a scene's background."""
         window = clouds.pixels(self.window, resolution)
         extent = shape if self.scope == "scene" else (self.tile, self.tile)
@@ -118,16 +118,16 @@ class Rule:
         if self.opaque == "smooth":
             return clouds.opaque(bands, self.thresholds.water_max)
         if self.opaque == "scl":
-            return np.isin(scl, SCL_OPAQUE)
+            return np.isin(np.asarray(scl), SCL_OPAQUE)
         return None
 
-    def blocks(self, shape: tuple[int, int], block: int | None) -> list[Window]:
+    def blocks(self, shape: tuple[int, ...], block: int | None) -> list[Window]:
         """Cut a scene into blocks; where tiles are filtered by themselves, of whole tiles."""
         if self.scope == "tile" and block is not None:
             block = -(-block // self.tile) * self.tile
         return blocks(shape, block)
 
-    def seen_from(self, window: Window, shape: tuple[int, int], filtered: tuple[int, int]) -> Window:
+    def seen_from(self, window: Window, shape: tuple[int, ...], filtered: tuple[int, int]) -> Window:
         """Return the block with all that its labels depend on around it."""
         halo = clouds.SMOOTH_WINDOW - 1 if self.opaque == "smooth" else 0
         if self.cloud_filter and self.scope == "scene":
@@ -341,7 +341,7 @@ def resolution(scene: xr.DataArray) -> float | None:
     return metres(scene.rio.crs, scene.rio.transform())
 
 
-def metres(crs: object, transform: object) -> float | None:
+def metres(crs: Any, transform: Any) -> float | None:
     """Return metres a pixel of a grid; None where its CRS is missing or not in metres."""
     if crs is None or not crs.is_projected or crs.linear_units_factor[1] != 1:
         return None

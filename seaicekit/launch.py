@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from seaicekit import checkpoints
 from seaicekit.files import InputError, read_json, write_json
@@ -46,7 +46,7 @@ def train(
     on_epoch: OnEpoch | None = None,
     hosts: str | None = None,
     progress: bool = True,
-    **settings: object,
+    **settings: Any,
 ) -> dict:
     """Train a U-Net on a tile index.
 
@@ -115,7 +115,7 @@ def train(
 
 def _watched(settings: Settings, ranks: int, launcher: Launcher, hosts: str | None, display: _Display) -> None:
     """Run ranks in processes of their own, until all are done or one has failed."""
-    start = {"ipyparallel": _ipyparallel, "horovodrun": _horovodrun}[launcher]
+    start: Any = _ipyparallel if launcher == "ipyparallel" else _horovodrun
     with closing(Watch(settings.out_dir)) as watch:
         try:
             with closing(start(settings, ranks, hosts, watch)) as running:  # closed, too, when display fails
@@ -187,12 +187,13 @@ def objection() -> str | None:
     """Say in words why no training could start here; None if one could. Loads neither TensorFlow nor Horovod."""
     from importlib.util import find_spec
 
-    for module, name in (("tensorflow", "TensorFlow"), ("horovod", "Horovod")):
-        found = find_spec(module)
+    horovod = find_spec("horovod")
+    for found, name in ((find_spec("tensorflow"), "TensorFlow"), (horovod, "Horovod")):
         if not found:
             return f"{name} is not installed"
     # pip builds Horovod for what it finds, which in a fresh environment is nothing, and says that all went well.
-    if not list(Path(found.origin).parent.glob("tensorflow/mpi_lib*.so")):
+    folders = (horovod.submodule_search_locations if horovod else None) or ()
+    if not any(file for folder in folders for file in Path(folder).glob("tensorflow/mpi_lib*.so")):
         return "Horovod was built without TensorFlow"
     return None
 
@@ -245,7 +246,7 @@ def _ipyparallel(settings: Settings, ranks: int, _hosts: None, watch: Watch) -> 
         client.wait_for_engines(ranks, timeout=120)
         order = _order(settings, [cluster.controller.pid])
         running = [client[client.ids[slot.rank]].apply_async(_rank, _environment(slot, port), order) for slot in plan]
-        stack.push(lambda kind, *_: kind and watch.end())  # a rank that hangs does not end when it is asked to
+        stack.push(lambda kind, *_: watch.end() if kind else None)  # a rank that hangs does not end when it is asked to
         while not all(result.ready() for result in running):
             yield
             for rank, result in enumerate(running):
@@ -268,7 +269,7 @@ def _rendezvous() -> tuple[RendezvousServer, int]:
     return server, server._httpd.server_address[1]
 
 
-def _raise_failure(rank: int, result: object, watch: Watch) -> None:
+def _raise_failure(rank: int, result: Any, watch: Watch) -> None:
     from ipyparallel.error import RemoteError
 
     try:
@@ -278,7 +279,7 @@ def _raise_failure(rank: int, result: object, watch: Watch) -> None:
         raise TrainingError(f"rank {rank} failed: {error.ename}: {error.evalue}") from None
 
 
-def _environment(slot: object, port: int) -> dict[str, str]:
+def _environment(slot: Any, port: int) -> dict[str, str]:
     """Return what tells a process its place among the ranks and where they meet."""
     places = ("rank", "size", "local_rank", "local_size", "cross_rank", "cross_size")
     return _stall() | {f"HOROVOD_{place.upper()}": str(getattr(slot, place)) for place in places} | {

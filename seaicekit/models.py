@@ -48,7 +48,7 @@ class Card:
     """
 
     legend: tuple[SeaIceClass, ...] = LEGEND
-    inputs: str = "rgb"
+    inputs: inputs.Inputs = "rgb"
     rule: Rule | None = None
     normalisation: str = "scale"
     size: int = 256

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -80,7 +80,8 @@ class ReferencePoints:
         self._points: dict[tuple[str, int, int], tuple[int, dict]] = {}
         self._known: dict[tuple[str, int, int], tuple] = {}  # what was once read of a pixel: (rgb, (lon, lat) or None)
         self._grids: dict[str, Grid] = {}
-        self._before, self._after = deque(maxlen=STEPS), deque(maxlen=STEPS)
+        self._before: deque = deque(maxlen=STEPS)
+        self._after: deque = deque(maxlen=STEPS)
         self._written: bytes | None = None  # what the file held when last seen
         try:
             if path is not None:
@@ -282,15 +283,17 @@ class ReferencePoints:
     def _merged(self, path: str | os.PathLike, replace: bool) -> tuple[dict, tuple]:
         """Read a file; return the points and the unplaced features that are then there."""
         content, features = parse(path)
-        found, left, broken = [], [], {}
+        found, left = [], []
+        broken: dict[str, str] = {}
         for feature in features:
             try:
                 found.append((self._place(feature, broken), self._class(member(feature, "properties")), feature))
             except InputError as error:
                 left.append((feature, str(error)))
-        wanted, refused = defaultdict(set), {}
-        for (scene, *pixel), _, _ in found:
-            wanted[scene].add(tuple(pixel))
+        wanted: defaultdict[str, set[tuple[int, int]]] = defaultdict(set)
+        refused: dict[tuple[str, int, int], str] = {}
+        for (scene, row, col), _, _ in found:
+            wanted[scene].add((row, col))
         for scene, pixels in wanted.items():
             refused |= {(scene, *pixel): reason for pixel, reason in self._look(scene, pixels).items()}
         points, seen, changed = {} if replace else dict(self._points), set(), set()
@@ -319,7 +322,7 @@ class ReferencePoints:
         said = [properties[key] for key in ("code", "class") if properties.get(key) is not None]
         if not said:
             raise InputError("without a class")
-        codes = [self._codes.get(plain(each), whole(each)) for each in said]
+        codes: list[Any] = [self._codes.get(plain(each), whole(each)) for each in said]
         if len(set(codes)) > 1:
             raise InputError(f"where code {said[0]!r} and class {said[1]!r} disagree")
         if codes[0] not in self._names:
@@ -331,12 +334,12 @@ class ReferencePoints:
         properties = member(feature, "properties")
         scene, row, col = properties.get("scene"), whole(properties.get("row")), whole(properties.get("col"))
         if scene is not None:
-            grid, known = self._grid(scene, broken), row is not None and col is not None
-            if known and grid.holds(row, col):
+            grid = self._grid(scene, broken)
+            if row is not None and col is not None and grid.holds(row, col):
                 lonlat = None if feature.get("geometry") is None or not grid.on_map else place(feature)
                 if lonlat is None or grid.agrees(row, col, *lonlat):
                     return scene, row, col
-            elif known and feature.get("geometry") is None:
+            elif row is not None and col is not None and feature.get("geometry") is None:
                 raise InputError("outside the scenes")
             if not grid.on_map:
                 raise InputError("in a scene without CRS")
@@ -347,7 +350,7 @@ class ReferencePoints:
                     return name, *pixel
         raise InputError("outside the scenes" + " that can be opened" * bool(broken))
 
-    def _grid(self, scene: object, broken: dict[str, str]) -> Grid:
+    def _grid(self, scene: Any, broken: dict[str, str]) -> Grid:
         """Return a scene's grid; ``broken`` says which were tried in vain, for a server may take long to fail."""
         if not isinstance(scene, str) or scene not in self.scenes:
             raise InputError(f"in {scene!r}, which is not among the scenes {', '.join(self.scenes)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def is_polar(crs: str) -> bool:
     import pyproj
 
     try:
-        return "Polar Stereographic" in pyproj.CRS(crs).coordinate_operation.method_name
+        return "Polar Stereographic" in getattr(pyproj.CRS(crs).coordinate_operation, "method_name", "")
     except (pyproj.exceptions.CRSError, AttributeError):  # unknown, or not projected
         return False
 
@@ -38,7 +38,8 @@ def is_north(crs: str) -> bool:
     """Say which of the poles a CRS is made for."""
     import pyproj
 
-    return pyproj.CRS(crs).area_of_use.north > 0
+    area = pyproj.CRS(crs).area_of_use
+    return area is not None and area.north > 0
 
 
 def ocean(crs: str) -> shapely.Geometry:
@@ -127,7 +128,7 @@ def locate(axis: matplotlib.axes.Axes, crs: str, frame: Frame) -> None:
     axis.set_axis_off()
 
 
-def patch(axis: matplotlib.axes.Axes, shape: shapely.Geometry, **style: object) -> None:
+def patch(axis: matplotlib.axes.Axes, shape: shapely.Geometry, **style: Any) -> None:
     """Draw a polygon or multi-polygon with its holes."""
     import shapely
     from matplotlib.patches import PathPatch

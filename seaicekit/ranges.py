@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -88,7 +89,7 @@ class Range:
 RESERVED = {"scene", "path", "labels", "nodata", "opaque_cloud", "changed", "error"}
 
 
-def check_number(name: str, value: object, top: int) -> None:
+def check_number(name: str, value: Any, top: int) -> None:
     """Refuse what is no whole number from 0 to ``top``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value <= top:
         raise InputError(f"{name}: must be a whole number from 0 to {top}, not {value!r}")

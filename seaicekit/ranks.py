@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from seaicekit.files import PARTIAL, InputError, read_json, write_json
 from seaicekit.training import Settings, fit
@@ -170,7 +171,7 @@ class Watch:
     def _is_gone(self, known: dict) -> bool:
         return known["host"] == platform.node() and self._process(known) is None
 
-    def _process(self, known: dict) -> object | None:
+    def _process(self, known: dict) -> Any | None:
         """Return a rank's process on this host; None if it has ended."""
         import psutil
 

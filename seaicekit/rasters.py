@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def write_classes(
-    path: str | os.PathLike, codes: np.ndarray, crs: object, transform: object,
+    path: str | os.PathLike, codes: np.ndarray, crs: Any, transform: Any,
     legend: Sequence[SeaIceClass] = LEGEND, tags: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
     """Write class codes, (rows, columns) uint8, with colour table, class names and no data 255.
@@ -43,13 +43,13 @@ def read_tags(path: str | os.PathLike) -> dict[str, str]:
         return source.tags()
 
 
-def write_confidence(path: str | os.PathLike, confidence: np.ndarray, crs: object, transform: object) -> None:
+def write_confidence(path: str | os.PathLike, confidence: np.ndarray, crs: Any, transform: Any) -> None:
     """Write confidences, (rows, columns) uint8 in per cent, no data 255."""
     _write_cog(path, confidence, crs, transform, NODATA, "AVERAGE", None, {"UNITS": "per cent"})
 
 
 def _write_cog(
-    path: str | os.PathLike, values: np.ndarray, crs: object, transform: object, nodata: int,
+    path: str | os.PathLike, values: np.ndarray, crs: Any, transform: Any, nodata: int,
     overviews: str, colours: dict | None, tags: dict[str, str],
 ) -> None:  # fmt: skip
     profile = {
@@ -95,7 +95,7 @@ def opened(path: str | os.PathLike) -> Iterator[rasterio.DatasetReader]:
 
 
 def read_codes(
-    path: str | os.PathLike, shape: tuple[int, int] | None = None, grid: tuple[object, rasterio.Affine] | None = None
+    path: str | os.PathLike, shape: tuple[int, ...] | None = None, grid: tuple[object, rasterio.Affine] | None = None
 ) -> np.ndarray:
     """Read a one-band raster of class codes, (rows, columns) uint8.
 

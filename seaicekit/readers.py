@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -57,7 +57,7 @@ class Window(NamedTuple):
         """The rectangle as (rows, columns) slices."""
         return slice(self.row, self.row + self.height), slice(self.col, self.col + self.width)
 
-    def padded(self, halo: int, shape: tuple[int, int], step: int = 1) -> Window:
+    def padded(self, halo: int, shape: tuple[int, ...], step: int = 1) -> Window:
         """Return the rectangle grown by ``halo`` pixels, then to multiples of ``step``, clipped to ``shape``."""
         row, col = max(0, self.row - halo) // step * step, max(0, self.col - halo) // step * step
         bottom = min(shape[0], -(-(self.row + self.height + halo) // step) * step)
@@ -69,7 +69,7 @@ class Window(NamedTuple):
         return Window(self.row - outer.row, self.col - outer.col, self.height, self.width).slices
 
 
-def blocks(shape: tuple[int, int], block: int | None) -> list[Window]:
+def blocks(shape: tuple[int, ...], block: int | None) -> list[Window]:
     """Cut (rows, columns) into windows of at most ``block`` pixels a side, row by row; None is one window."""
     if block is None:
         return [Window(0, 0, *shape)]
@@ -259,9 +259,9 @@ class SceneReader:
 
         Sidecars are among it: masks, world files and metadata beside an image.
         """
-        digests = {file: digest(file) for file in self.source.files}
+        digests: dict[str | None, str] = {file: digest(file) for file in self.source.files}
         wanted = [*self.source.bands, (self.source.scl, 1)]
-        bands = [[digests.get(file, file and os.path.basename(file)), number] for file, number in wanted]
+        bands = [[digests.get(file) or (file and os.path.basename(file)), number] for file, number in wanted]
         opened_files = {file for each in self._files for file in each.files if os.path.isfile(file)}
         beside = sorted(digest(file) for file in opened_files - digests.keys())
         scaling = [self._scaling, self.source.white, self.source.nodata]
@@ -276,7 +276,7 @@ class SceneReader:
 
 def _band_numbers(source: Source, files: list[rasterio.DatasetReader]) -> list[int]:
     """Say which bands are read, once the files are open; refuse those that hold no brightness."""
-    numbers = [number for _, number in source.bands]
+    numbers: list[Any] = [number for _, number in source.bands]
     for file in files:
         if file.colorinterp[0] == rasterio.enums.ColorInterp.palette:
             raise InputError(f"{unsigned(file.name)}: has a palette, so its values are no brightness; save it as RGB")
@@ -357,7 +357,7 @@ def reading(path: str | os.PathLike | Source) -> Iterator[SceneReader]:
     """
     source = sources.resolve(path)
     with rasterio.Env(**GDAL), ExitStack() as stack:
-        files = {}
+        files: dict[str | None, Any] = {}
         for name in dict.fromkeys([*(file for file, _ in source.bands), *([source.scl] if source.scl else [])]):
             files[name] = stack.enter_context(_open(name))
         yield SceneReader(source, [files[file] for file, _ in source.bands], files.get(source.scl))
@@ -365,7 +365,8 @@ def reading(path: str | os.PathLike | Source) -> Iterator[SceneReader]:
 
 def _open(name: str) -> rasterio.DatasetReader:
     # As a path no name is taken for a URL; a server's folder cannot be listed, and trying to takes long.
-    place, listing = opened(name), "EMPTY_DIR" if is_url(name) else "FALSE"
+    place: str | Path = opened(name)
+    listing = "EMPTY_DIR" if is_url(name) else "FALSE"
     if not is_url(name) and not name.startswith("/vsizip/"):
         place = Path(name)
         if not place.is_file():

@@ -41,7 +41,7 @@ class Product(NamedTuple):
         """Return the files of ``bands`` at the finest resolution at which all are there."""
         sizes = (size for size in RESOLUTIONS if all((band, size) in self.images for band in bands))
         size = next(sizes, None)
-        return size and [self.images[band, size] for band in bands]
+        return None if size is None else [self.images[band, size] for band in bands]
 
 
 def is_safe(path: str | os.PathLike) -> bool:
@@ -113,7 +113,7 @@ def read_metadata(name: str, content: bytes) -> Metadata:
         root = defusedxml.ElementTree.fromstring(content)
         ids = {each.get("physicalBand"): each.get("bandId") for each in root.iter("Spectral_Information")}
         offsets = {
-            each.get("band_id"): float(each.text) for each in _tagged(root, "BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
+            each.get("band_id"): float(each.text or "") for each in _tagged(root, "BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
         }
         special = {
             each.findtext("SPECIAL_VALUE_TEXT"): float(each.findtext("SPECIAL_VALUE_INDEX"))
@@ -122,7 +122,7 @@ def read_metadata(name: str, content: bytes) -> Metadata:
         times = [each.text for each in _tagged(root, "PRODUCT_START_TIME", "DATATAKE_SENSING_START")]
         found = Metadata(
             [image.text.strip() for image in root.iter("IMAGE_FILE")],
-            float(_tagged(root, "BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")[0].text),
+            float(_tagged(root, "BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")[0].text or ""),
             # Before processing baseline 04.00 products have no offsets.
             tuple(offsets.get(ids.get(band, usual), 0.0) for band, usual in (("B4", "3"), ("B3", "2"), ("B2", "1"))),
             special.get("NODATA"),

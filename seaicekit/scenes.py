@@ -7,7 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from seaicekit.sources import Source
 
-    Paths = Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike] | pd.Series
+    Paths: TypeAlias = Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike] | pd.Series
 
 __all__ = [
     "SceneReader", "Window", "array", "blocks", "border_black", "georeference", "names", "nodata_mask", "open_scene",
@@ -102,7 +102,7 @@ def _lazy_nodata(source: Source, border: np.ndarray | None, block_info: dict) ->
         return reader.read(_window(block_info))[1]
 
 
-def _lazy_scl(source: Source, block_info: dict) -> np.ndarray:
+def _lazy_scl(source: Source, block_info: dict) -> np.ndarray | None:
     with reading(source) as reader:
         return reader.scl(_window(block_info))
 
@@ -123,7 +123,7 @@ def saturation(reader: SceneReader) -> str:
     )
 
 
-def array(bands: np.ndarray, nodata: np.ndarray, crs: object = None, transform: object = None) -> xr.DataArray:
+def array(bands: np.ndarray, nodata: np.ndarray, crs: Any = None, transform: Any = None) -> xr.DataArray:
     """Wrap (3, rows, columns) uint8 bands and a no-data mask as `open_scene` returns them."""
     import xarray as xr
 
@@ -138,7 +138,7 @@ def array(bands: np.ndarray, nodata: np.ndarray, crs: object = None, transform: 
     )
 
 
-def georeference(raster: xr.DataArray, crs: object, transform: object) -> xr.DataArray:
+def georeference(raster: xr.DataArray, crs: Any, transform: Any) -> xr.DataArray:
     """Give (…, y, x) pixel-centre coordinates and, where there is one, a CRS."""
     import rioxarray  # noqa: F401  registers .rio
     from rioxarray.rioxarray import affine_to_coords
@@ -210,7 +210,7 @@ def keep_apart(named: Mapping[str, str | os.PathLike], outputs: Mapping[str, Seq
 
 def _place(path: str | os.PathLike) -> Path:
     """Return what a scene is named after: no options, no query, of a SAFE its folder."""
-    place = sources.split(path)[0]
-    place = Path(urlsplit(place).path if is_url(place) else place)
+    name = sources.split(path)[0]
+    place = Path(urlsplit(name).path if is_url(name) else name)
     place = place.parent if place.name in safe.METADATA else place
     return place.with_suffix("") if place.name.lower().endswith(".safe.zip") else place

@@ -25,7 +25,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from seaicekit import safe
@@ -232,7 +232,9 @@ def _number(text: str, key: str, value: str) -> float:
 
 def _scaling(text: str, options: dict[str, str]) -> dict:
     """Read the options that say what numbers mean, as fields of a `Source`."""
-    fields = {k: _number(text, k, options[k]) for k in ("quantification", "white", "nodata") if k in options}
+    fields: dict[str, Any] = {
+        k: _number(text, k, options[k]) for k in ("quantification", "white", "nodata") if k in options
+    }
     if "offset" in options:
         offsets = [_number(text, "offset", each) for each in options["offset"].split(",")]
         if len(offsets) not in (1, 3):
@@ -287,7 +289,7 @@ def _of_safe(path: str, options: dict[str, str]) -> Source:
         missing = sorted({band for band in wanted if not product.finest(band)})
         cause = f"{', '.join(missing)} missing" if missing else f"{', '.join(wanted)} not at one resolution"
         raise InputError(f"{path}: {cause} in GRANULE/*/IMG_DATA (10, 20 or 60 m); fetch the whole product again")
-    layer = (product.finest("SCL") or [None]) if "scl" in options else []
+    layer: list[Any] = (product.finest("SCL") or [None]) if "scl" in options else []
     if layer == [None]:
         raise InputError(f"{path}: SCL missing in GRANULE/*/IMG_DATA; leave scl=1 out, or fetch the whole product")
     zipped = bands[0].startswith("/vsizip/")
@@ -303,8 +305,10 @@ def _of_safe(path: str, options: dict[str, str]) -> Source:
 
 def _of_item(item: pystac.Item, options: dict[str, str]) -> Source:
     name = item.get_self_href() or item.id
-    taken = item.datetime and item.datetime.isoformat()
-    given = {key: options[key] for key in ("white", "offset", "quantification", "nodata") if key in options}
+    taken = item.datetime.isoformat() if item.datetime else None
+    given: dict[str, str] = {
+        key: options[key] for key in ("white", "offset", "quantification", "nodata") if key in options
+    }
     chosen = options.get("bands")
     if {"green", "blue"} & options.keys() or chosen not in (None, "TCI", "visual") or options.get("scl", "1") != "1":
         raise InputError(f"{join(name, options)}: an item's own assets are taken; give bands=TCI, scl=1, or neither")
@@ -338,7 +342,7 @@ def _href(item: pystac.Item, *names: str) -> str:
 
 def _told_scaling(item: pystac.Item, assets: list[pystac.Asset]) -> dict[str, str]:
     """Say as options what an item tells about its numbers: reflectance = number × scale + offset."""
-    fields = []
+    fields: list[dict[str, Any]] = []
     for asset in assets:
         extra = asset.extra_fields
         first = (extra.get("raster:bands") or extra.get("bands") or [{}])[0]

@@ -122,11 +122,12 @@ def _seasons(names: pd.Index, dates: Mapping[str, str | None]) -> dict[str, tupl
     """Return the week around each scene, in days of a year that begins after the longest time without any."""
     days = []
     for name in names:
-        if not isinstance(dates.get(name), str):
+        date = dates.get(name)
+        if not isinstance(date, str):
             raise InputError(
                 f"split: {name} has no date; put eight digits like 20191103 in its name, or split by scene"
             )
-        taken = datetime.fromisoformat(dates[name].replace("Z", "+00:00"))
+        taken = datetime.fromisoformat(date.replace("Z", "+00:00"))
         days.append((taken - taken.replace(month=1, day=1, hour=0, minute=0)).total_seconds() / 86400)
     known = np.unique(days)
     first = known[np.diff(known, prepend=known[-1] - YEAR).argmax()]

@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
@@ -135,7 +135,8 @@ def search(
             f"{where}, {dates}: no scenes there with at most {max_cloud:g} % cloud; "
             "widen the box or the dates, or raise max_cloud"
         )
-    return pystac.ItemCollection(sorted(found.values(), key=lambda item: (_taken(item), item.id)))
+    items: list[pystac.Item] = sorted(found.values(), key=lambda item: (_taken(item), item.id))
+    return pystac.ItemCollection(items)
 
 
 def place(where: Where) -> tuple[float, float, float, float]:
@@ -203,7 +204,7 @@ def _cloud_filter(client: pystac_client.Client, max_cloud: float) -> dict[str, d
     return {}
 
 
-def _root(error: BaseException) -> str:
+def _root(error: Any) -> str:
     """Return the first line of the first cause, without the layers of libraries around it."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__
@@ -252,7 +253,7 @@ def fetch(
     """
     from tqdm.auto import tqdm
 
-    box, made = bbox and place(bbox), []
+    box, made = place(bbox) if bbox else None, []
     for item in tqdm(list(items), desc="Fetching", unit="scene"):
         grid = _grid(item, box, resolution)
         if grid is None:
@@ -327,7 +328,7 @@ def _source(item: pystac.Item) -> Source:
         raise
 
 
-def _write(path: Path, pixels: np.ndarray, valid: np.ndarray, crs: str, transform: object) -> None:
+def _write(path: Path, pixels: np.ndarray, valid: np.ndarray, crs: str, transform: Any) -> None:
     profile = {
         "driver": "GTiff", "count": 3, "height": pixels.shape[1], "width": pixels.shape[2], "dtype": "uint8",
         "crs": crs, "transform": transform, "photometric": "RGB",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def reseed(model: keras.Model, seed: list[int]) -> None:
             layer.seed_generator.state.assign(np.random.default_rng([*seed, number]).integers(2**31, size=2))
 
 
-def share_machine(tf: object, threads: int, local_rank: int, local_ranks: int) -> None:
+def share_machine(tf: Any, threads: int, local_rank: int, local_ranks: int) -> None:
     """Take this rank's part of the cores, and a GPU of its own where there are any (untested)."""
     try:
         gpus = tf.config.list_physical_devices("GPU")
@@ -105,7 +105,7 @@ def share_machine(tf: object, threads: int, local_rank: int, local_ranks: int) -
         pass  # TensorFlow already runs in this process; its threads stay as they are
 
 
-def equal_weights(model: keras.Model, hvd: object, epoch: int) -> list[str]:
+def equal_weights(model: keras.Model, hvd: Any, epoch: int) -> list[str]:
     """Return the hash of each rank's weights, all equal."""
     import hashlib
 

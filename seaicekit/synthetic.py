@@ -37,7 +37,7 @@ CLOUD_COLOUR = (222.0, 226.0, 231.0)
 
 
 def scene(
-    seed: int, shape: tuple[int, int] = (1024, 1024), cloud: float | bool = 0.0, opaque: float = 0.0,
+    seed: int, shape: tuple[int, ...] = (1024, 1024), cloud: float | bool = 0.0, opaque: float = 0.0,
     light: float = 1.0, overlap: float = 1.0, thickness: float = 1.0,
 ) -> tuple[xr.DataArray, xr.DataArray]:  # fmt: skip
     """Make a scene and its truth.
@@ -96,7 +96,7 @@ def scene(
 
 
 def write(
-    folder: str | os.PathLike, seed: int, shape: tuple[int, int], cloud: float = 0.0, **settings: float
+    folder: str | os.PathLike, seed: int, shape: tuple[int, ...], cloud: float = 0.0, **settings: float
 ) -> tuple[Path, Path]:
     """Write a scene and its truth as ``scenes/NAME.tif`` and ``truth/NAME.tif`` below ``folder``.
 
@@ -147,7 +147,7 @@ def write_set(folder: str | os.PathLike, count: int = 4, size: int = 1024, seed:
     return Path(folder) / "scenes"
 
 
-def _smooth(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> np.ndarray:
+def _smooth(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> np.ndarray:
     """Return a random field of mean 0 and variance 1 whose features are ``scale`` pixels and twice that."""
     field = np.zeros(shape, np.float32)
     for factor, weight in ((1.0, 0.5), (2.0, 1.0)):
@@ -175,7 +175,7 @@ def floe_radii(rng: np.random.Generator, count: int, smallest: float, largest: f
     return smallest * (1 - share * (1 - (smallest / largest) ** FLOE_EXPONENT)) ** (-1 / FLOE_EXPONENT)
 
 
-def _ice(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _ice(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return the truth without swath edge, and how thick the young ice is, from -1 to 1."""
     young = _smooth(rng, shape, 60)
     truth = np.where(young > rng.uniform(-1.2, 0.2), THIN_ICE, OPEN_WATER).astype(np.uint8)
@@ -233,7 +233,7 @@ def _cloud(
         return radiance, np.zeros(shape, bool)
     base = np.quantile(field, 1 - cover)
     opacity = thickness * depth * np.clip((field - base) / 1.2, 0, 1)
-    shift = np.float32([[1, 0, offset[0]], [0, 1, offset[1]]])
+    shift = np.array([[1, 0, offset[0]], [0, 1, offset[1]]], np.float32)
     shadow = cv2.warpAffine(opacity, shift, shape[::-1], borderMode=cv2.BORDER_REFLECT)
     lit = radiance * (1 - 0.6 * shadow)[..., None]
     veiled = lit * (1 - opacity)[..., None] + np.array(CLOUD_COLOUR, np.float32) * opacity[..., None]
@@ -258,7 +258,7 @@ def _sense(rng: np.random.Generator, radiance: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.clip(seen.round(), 1, 255).astype(np.uint8).transpose(2, 0, 1))
 
 
-def _swath_edge(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+def _swath_edge(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Return True beyond a straight line across one corner."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     y, x = (y / shape[0], x / shape[1])

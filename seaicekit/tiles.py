@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -105,7 +105,7 @@ def _paths(tiles: pd.DataFrame) -> list[str]:
     return ["path", "labels", *(["truth"] if "truth" in tiles else [])]
 
 
-def _rows(scene: tuple, reader: scenes.SceneReader, size: int) -> list[dict]:
+def _rows(scene: Any, reader: scenes.SceneReader, size: int) -> list[dict]:
     """Return a row for each tile of a scene that has any data."""
     # The raster says what made it; labels by hand do not, and then the paper's rule says what is cloudy.
     made = provenance(scene.labels) or {"rule": labels.Rule().to_dict(), "ends": None}

@@ -94,6 +94,7 @@ def test_versions_agree():
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == sik.__version__ and sik.__version__ in (ROOT / "CHANGELOG.md").read_text()
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == sik.__version__
 
 
 def test_notebooks_are_committed_bare():
@@ -133,3 +134,9 @@ def test_accuracies_in_the_readme_are_measured():
             wanted = {"rule": rule, "stratum": "all", "score": "accuracy", "class": ""}
             [row] = [row for row in raw[setting]["scores"] if wanted.items() <= row.items()]
             assert value == f"{100 * row['mean']:.1f}", (rule, setting)
+
+
+@pytest.mark.exhaustive  # some forty seconds without a cache
+def test_types():
+    done = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

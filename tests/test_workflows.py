@@ -68,3 +68,4 @@ def test_what_is_checked_before_a_commit_is_what_contributing_says():
     entries = [hook["entry"].removesuffix(" --force-exclude") for hook in hooks]
     for line in told("ruff").split(" && "):
         assert line.removesuffix(" .") in entries
+    assert told("mypy") in entries

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seaicekit import study
 from seaicekit.bench import row
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from seaicekit.inputs import Inputs
+    from seaicekit.launch import Launcher
     from seaicekit.study import Benchmark
     from seaicekit.study.benchmark import Group
 
-NETWORK = {"epochs": 16, "batch": 2, "learning_rate": 0.003, "width": 8, "depth": 4}  # batch per rank
+NETWORK: dict[str, Any] = {"epochs": 16, "batch": 2, "learning_rate": 0.003, "width": 8, "depth": 4}  # batch per rank
 AUTO, MAN = (variant.name for variant in study.variants("rgb"))
 PAIRS = ((AUTO, CALIBRATED), (AUTO, FILTERED), (MAN, AUTO), (FILTERED, CALIBRATED))
 WITHIN = 0.01  # of what is learned from the truth
 Rows = list[dict]
-Raw = dict[str, object]
+Raw = dict[str, Any]
 
 
 def run(
@@ -41,7 +42,7 @@ def run(
     inputs: Sequence[Inputs] = ("rgb", "filtered"),
     group: Group = "heldout",
     ranks: int = 2,
-    launcher: str = "horovodrun",
+    launcher: Launcher = "horovodrun",
     **network: float,
 ) -> tuple[Rows, Raw]:
     """Make, train and score; what the folder already has is taken as it is, so a run that was stopped goes on.
@@ -84,7 +85,7 @@ def run(
         start = time.perf_counter()
         material = study.make(Path(folder) / benchmark.name, benchmark)
         variants = study.variants(*(inputs if benchmark is chosen[0] else ["rgb"]))
-        trained = study.train(material, variants, seeds, ranks, launcher, **NETWORK | network)
+        trained = study.train(material, variants, seeds, ranks, launcher, **(NETWORK | network))
         maps = study.predict(material, variants, seeds, group)
         truth, labels = (study.score(material, maps, group, reference) for reference in ("truth", "labels"))
         apart = study.differences(material, maps, PAIRS, group, strata=STRATA)

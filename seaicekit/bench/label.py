@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,7 +28,7 @@ REPEATS = 5
 DISTINCT = 6  # scenes that are really different; the others are copies of them under other names
 GRANULE = 10980
 Rows = list[dict]
-Raw = dict[str, object]
+Raw = dict[str, Any]
 
 
 def run(count: int, size: int, parts: list[str] | None = None) -> tuple[Rows, Raw]:
@@ -148,9 +149,9 @@ def by_engine(paths: list[Path], folder: Path) -> tuple[Rows, Raw]:
     paper = {2: 2, 4: 3.7, 6: 4.2, 8: 4.5}
     rows = []
     for name in list(took)[1:]:
-        engine, count = name.split()
-        target = ">= 1.8" if count == "2" else ""
-        note = f"the paper: {paper[int(count)]}; start apart"
+        engine, many = name.split()
+        target = ">= 1.8" if many == "2" else ""
+        note = f"the paper: {paper[int(many)]}; start apart"
         rows.append(
             row(
                 "engines", f"{engine}, {count} workers: times serial's speed", took["serial"] / took[name], target, note
@@ -162,7 +163,8 @@ def by_engine(paths: list[Path], folder: Path) -> tuple[Rows, Raw]:
 
 def _by_spark(paths: list[Path], tiny: list[Path], folder: Path, took: dict[str, float], raw: Raw) -> Rows:
     """Load, map and reduce on one session after the other, each forced, its results kept."""
-    rows, first = [], {}
+    rows: list[dict] = []
+    first: dict[str, float] = {}
     for count in (n for n in (1, 2, 4, 8) if n <= (os.cpu_count() or 1)):
         start = time.perf_counter()
         with engines.spark_session(f"local[{count}]"), engines.mapper("spark") as mapped, _fresh(folder) as out:

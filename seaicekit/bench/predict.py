@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,8 @@ def run(size: int = 2048, parts: Sequence[str] | None = None, repeats: int = REP
     if unknown:
         raise InputError(f"part: must be of {', '.join(PARTS)}, not {unknown.pop()!r}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    rows, raw = [], {}
+    rows: list[dict] = []
+    raw: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         paths = [synthetic.write(folder, number, (size, size), 0.4)[0] for number in (1, 2)]
         for name, (width, depth) in NETS.items():
@@ -66,7 +68,7 @@ def run(size: int = 2048, parts: Sequence[str] | None = None, repeats: int = REP
     return rows, raw
 
 
-def _keras(name: str, model: object, card: Card, paths: list[Path], folder: str, repeats: int, raw: dict) -> list[dict]:
+def _keras(name: str, model: Any, card: Card, paths: list[Path], folder: str, repeats: int, raw: dict) -> list[dict]:
     """Compare maps with `keras.Model.predict` on their tiles."""
     cut = np.concatenate([_tiles(path, card) for path in paths])
     many = max(1, blend.BATCH_PIXELS // cut[0, ..., 0].size)
@@ -104,7 +106,7 @@ def _tiles(path: Path, card: Card) -> np.ndarray:
     return np.stack(seen)
 
 
-def _spark(model: object, card: Card, paths: list[Path], folder: str, raw: dict) -> list[dict]:
+def _spark(model: Any, card: Card, paths: list[Path], folder: str, raw: dict) -> list[dict]:
     """Compare two of Spark's processes with this one; the first job, in which each loads TensorFlow, is not counted."""
     file = Path(folder) / "model.keras"
     models.save(model, file, card)

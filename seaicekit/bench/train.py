@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ PAPER = {8: 7.21}  # GPUs → times the speed of one (arXiv 2403.13135, table V)
 NETWORK = {"bytes a second": 1.25e9, "seconds a message": 50e-6}  # 10 Gbit/s Ethernet, TCP
 PARTS = ("strong", "weak", "plain")
 Rows = list[dict]
-Raw = dict[str, object]
+Raw = dict[str, Any]
 
 
 def run(

@@ -6,6 +6,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
@@ -22,7 +23,7 @@ LONG = 500  # slider moves over which memory is watched
 GRANULE = 10980  # pixels a side of a Sentinel-2 tile at 10 m
 WARM_UP = 50
 Rows = list[dict]
-Raw = dict[str, object]
+Raw = dict[str, Any]
 
 
 def run(size: int = 2048, parts: list[str] | None = None) -> tuple[Rows, Raw]:
@@ -156,7 +157,7 @@ def page(scene: Path, folder: Path) -> tuple[Rows, Raw]:
             shown.wait_for_selector(".bqplot .dot", timeout=30_000)
             shown.wait_for_timeout(3000)
             shown.evaluate(WATCH)
-            grip = shown.locator(".bqplot .dot").first.bounding_box()
+            grip: Any = shown.locator(".bqplot .dot").first.bounding_box()
             x, y = grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2
             shown.mouse.move(x, y)
             shown.mouse.down()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -29,12 +29,12 @@ class Layer:
 
     values: np.ndarray
     nodata: np.ndarray
-    crs: object
-    transform: object
+    crs: Any
+    transform: Any
     name: str
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def shape(self) -> tuple[int, ...]:
         """Rows and columns."""
         return self.values.shape
 
@@ -67,7 +67,7 @@ def read(raster: Raster, name: str = "array") -> Layer:
     return replace(layer, nodata=nodata if declared else nodata | (layer.values == NODATA))
 
 
-def _of_array(raster: Raster, name: str) -> Layer:
+def _of_array(raster: Any, name: str) -> Layer:
     crs = transform = None
     values = np.asarray(raster)
     nodata = np.zeros(values.shape, bool)

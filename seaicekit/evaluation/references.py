@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -63,17 +63,17 @@ def evaluate(
         both.
     """
     if sampling.is_points(reference):
-        named = _named(prediction)
-        points, other_scene = sampling.by_scene(sampling.read(reference), list(named))
+        named, file = _named(prediction), cast("str | os.PathLike", reference)
+        points, other_scene = sampling.by_scene(sampling.read(file), list(named))
         left = {"outside": 0, "no_data": 0, "other_scene": other_scene}
-        pairs = [(raster, points[name]) for name, raster in named.items()]
+        pairs: list[tuple] = [(raster, points[name]) for name, raster in named.items()]
     else:
         pairs, left = [each[1:] for each in together(predictions=prediction, references=reference)], None
     if not pairs:
         raise InputError("evaluate: no raster was given")
     if legend is None:
         legend = common_legend([one for one, _ in pairs], [other for _, other in pairs if left is None], classes)
-    total, unmapped = np.zeros((len(legend),) * 2, np.int64), Counter()
+    total, unmapped = np.zeros((len(legend),) * 2, np.int64), Counter[int]()
     for one, other in pairs:
         layer = inputs.read(one, "prediction")
         said = inputs.mapped(layer, None, legend)[0].astype(np.uint8)
@@ -130,12 +130,12 @@ def together(**given: Rasters) -> list[tuple]:
     return [(None, *each) for each in zip(*lists.values(), strict=True)]
 
 
-def is_by_scene(given: object) -> bool:
+def is_by_scene(given: Any) -> bool:
     """Say whether rasters are given by scene: in a dict, or in a table's column."""
     return hasattr(given, "items") and hasattr(given, "keys")
 
 
-def by_scene(given: Mapping[str, Raster]) -> dict[str, Raster]:
+def by_scene(given: Any) -> dict[str, Raster]:
     """Return rasters by scene as a dict.
 
     Raises

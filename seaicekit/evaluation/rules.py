@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -113,11 +113,11 @@ def compare(
             held = matrices.sum(axis=(1, 2)) > 0
             many = int(held.sum())
             whole = measures(matrices.sum(axis=0), sea)
-            ends = {}
+            bounds: dict[str, Any] = {}
             if many > 1:
                 made = drawn(matrices[held], weights(many, draws, seed), sea)
-                ends = {score: interval(values) for score, values in made.items()}
-            parts.append(_rows(whole, ends, found.legend, rule, stratum, "", many, int(matrices.sum())))
+                bounds = {score: interval(values) for score, values in made.items()}
+            parts.append(_rows(whole, bounds, found.legend, rule, stratum, "", many, int(matrices.sum())))
             if stratum == "all":
                 for name, matrix in zip(found.scenes, matrices, strict=True):
                     one = measures(matrix, sea)
@@ -230,8 +230,8 @@ def concentration(
 
 
 def score_tiles(
-    rasters_by_scene: dict[str, Raster],
-    references: dict[str, Raster],
+    rasters_by_scene: Mapping[str, Raster],
+    references: Mapping[str, Raster],
     chosen: pd.DataFrame,
     legend: Sequence[SeaIceClass] | None = None,
 ) -> dict:

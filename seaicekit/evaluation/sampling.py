@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from seaicekit.evaluation.inputs import Layer, Mapped
 
 
-def is_points(reference: object) -> bool:
+def is_points(reference: Any) -> bool:
     """Say whether a reference is a GeoJSON file of points, by the name's end."""
     return isinstance(reference, str | os.PathLike) and str(reference).lower().endswith((".geojson", ".json"))
 
@@ -83,7 +83,8 @@ def codes(points: Sequence[dict], classes: Mapped | None, legend: Sequence[SeaIc
     """
     ours = {entry.code for entry in legend}
     names = {geojson.plain(entry.name): entry.code for entry in legend}
-    table, further = {} if classes is None else codes_of(classes, ours), {}
+    table = {} if classes is None else codes_of(classes, ours)
+    further: dict[int, Any] = {}
     found = np.full(len(points), NODATA, np.uint16)
     for number, point in enumerate(points):
         said = point["said"]

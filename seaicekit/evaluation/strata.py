@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -88,7 +88,7 @@ def stratified(
     references: ByScene,
     tiles: pd.DataFrame | None = None,
     *,
-    images: Mapping[str, str] | None = None,
+    images: Any = None,  # scene → path
     thresholds: Thresholds | None = None,
     ends: Mapping[str, tuple[int, int] | None] | None = None,
     filtered: ByScene | None = None,
@@ -141,9 +141,7 @@ def stratified(
     return _gathered(found, tuple(legend), tiles is not None and "cloud" in tiles)
 
 
-def _check(
-    predictions: Mapping, references: Mapping, tiles: pd.DataFrame | None, filtered: object, table: object
-) -> None:
+def _check(predictions: Mapping, references: Mapping, tiles: pd.DataFrame | None, filtered: Any, table: Any) -> None:
     if not predictions:
         raise InputError("compare: give at least one rule, as rule → scene → raster")
     taken = {MAJORITY, FIXED, CALIBRATED, TABLE} & predictions.keys()

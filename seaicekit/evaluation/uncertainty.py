@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def drawn(matrices: np.ndarray, times: np.ndarray, sea: Sea | None) -> dict[str,
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def interval(values: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the 2.5th and 97.5th percentile along the first axis, without NaN; NaN where all are."""
     low, high = (np.full(values.shape[1:], np.nan) for _ in range(2))
     for place in np.ndindex(values.shape[1:]):
@@ -171,7 +171,7 @@ def over_seeds(runs: Sequence[pd.DataFrame | dict]) -> pd.DataFrame:
 
     if len(runs) < LEAST_RUNS:
         raise InputError(f"over_seeds: {len(runs)} runs show no spread; train with at least {LEAST_RUNS} seeds")
-    tables = [tidy(run) if isinstance(run, Mapping) else run for run in runs]
+    tables = [tidy(dict(run)) if isinstance(run, Mapping) else run for run in runs]
     keys = [name for name in ("rule", "table", "stratum", "scene", "class", "score") if name in tables[0]]
     for number, table in enumerate(tables):
         if any(name not in table for name in [*keys, "value"]) or set(table[keys].itertuples(index=False)) != set(

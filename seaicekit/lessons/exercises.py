@@ -10,6 +10,7 @@ import html
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -118,7 +119,7 @@ def predict(guess: float | None, truth: float, unit: str = "") -> Note:
     return Note(said, None, (("your guess", guess), ("the truth", truth)), unit)
 
 
-def check(exercise: str, answer: object, *material: object) -> Note:
+def check(exercise: str, answer: Any, *material: Any) -> Note:
     """Say whether an exercise's answer is right, or give a hint.
 
     Parameters
@@ -146,17 +147,17 @@ def check(exercise: str, answer: object, *material: object) -> Note:
     return Note(f"Not yet. {hint}", False) if hint else Note("Right.", True)
 
 
-def _number(answer: object) -> float:
+def _number(answer: Any) -> float:
     if isinstance(answer, bool) or not np.isscalar(answer) or not isinstance(answer, int | float | np.number):
         raise InputError(f"A number is asked for, not {answer!r}.")
     return float(answer)
 
 
-def _near(answer: object, wanted: float, tolerance: float = 0.01) -> bool:
+def _near(answer: Any, wanted: float, tolerance: float = 0.01) -> bool:
     return abs(_number(answer) - wanted) <= tolerance * abs(wanted)
 
 
-def _concentration(answer: object, truth: object) -> str:
+def _concentration(answer: Any, truth: Any) -> str:
     """1.1: the share of the sea that is ice."""
     counts = np.bincount(codes(truth).ravel(), minlength=256)
     ice, sea = counts[THIN_ICE] + counts[THICK_ICE], counts[: THICK_ICE + 1].sum()
@@ -173,7 +174,7 @@ def _concentration(answer: object, truth: object) -> str:
     return "Count the pixels with code 1 or 2, and divide by those with code 0, 1 or 2."
 
 
-def _water_area(answer: object, truth: object, pixel_size: float) -> str:
+def _water_area(answer: Any, truth: Any, pixel_size: float) -> str:
     """1.2: square kilometres of open water."""
     pixels = np.count_nonzero(codes(truth) == OPEN_WATER)
     wanted = pixels * pixel_size**2 / 1e6
@@ -186,7 +187,7 @@ def _water_area(answer: object, truth: object, pixel_size: float) -> str:
     return "Count the pixels with code 0, multiply by the area of one pixel in m², and turn that into km²."
 
 
-def _cuts(answer: object, path: object, truth: object) -> str:
+def _cuts(answer: Any, path: Any, truth: Any) -> str:
     """2.1: cuts nearly as good as the best two."""
     if not isinstance(answer, Thresholds):
         return "Give cuts, such as sik.Thresholds(20, 150)."
@@ -196,12 +197,12 @@ def _cuts(answer: object, path: object, truth: object) -> str:
     if accuracy >= 0.98 * most:
         return ""
     worse = {"water_max": abs(answer.water_max - water), "thin_max": abs(answer.thin_max - thin)}
-    name = max(worse, key=worse.get)
+    name = max(worse, key=lambda each: worse[each])
     far = "high" if getattr(answer, name) > {"water_max": water, "thin_max": thin}[name] else "low"
     return f"These cuts are right for {accuracy:.1%} of the pixels, and better ones exist: {name} is too {far}."
 
 
-def _dark_thick_ice(answer: object) -> str:
+def _dark_thick_ice(answer: Any) -> str:
     """2.2: a dark colour that the rule calls thick ice."""
     colour = np.asarray(answer)
     if colour.shape != (3,) or not np.issubdtype(colour.dtype, np.integer) or colour.min() < 0 or colour.max() > 255:
@@ -213,7 +214,7 @@ def _dark_thick_ice(answer: object) -> str:
     return ""
 
 
-def _opacity(answer: object) -> str:
+def _opacity(answer: Any) -> str:
     """3.1: how much cloud lifts water above the paper's cut."""
     water, cloud, cut = max(COLOUR[OPEN_WATER]), max(CLOUD_COLOUR), Thresholds().water_max
     wanted = (cut - water) / (cloud - water)
@@ -225,7 +226,7 @@ def _opacity(answer: object) -> str:
     return f"With this opacity water is seen at {seen:.0f}. Solve (1 - a) × water + a × cloud = {cut} for a."
 
 
-def _improved(answer: object, before: object, after: object, truth: object) -> str:
+def _improved(answer: Any, before: Any, after: Any, truth: Any) -> str:
     """3.2: which share of the changes were for the better."""
     before, after, known = (codes(each) for each in (before, after, truth))
     changed = (before != after) & (known != NODATA)
@@ -237,7 +238,7 @@ def _improved(answer: object, before: object, after: object, truth: object) -> s
     return "Of the pixels where before and after differ (no data left out): in which share is after equal to truth?"
 
 
-def _bounds(answer: object, labels: float, agreement: float) -> str:
+def _bounds(answer: Any, labels: float, agreement: float) -> str:
     """4.1: between which accuracies a network can be, that agrees so far with labels so good."""
     wanted = labels + agreement - 1, 1 - abs(labels - agreement)
     try:
@@ -251,7 +252,7 @@ def _bounds(answer: object, labels: float, agreement: float) -> str:
     return "Lowest: let all its disagreements be new mistakes. Then they add to the mistakes of the labels."
 
 
-def _lost(answer: object, made: Mapping, truths: Mapping) -> str:
+def _lost(answer: Any, made: Mapping, truths: Mapping) -> str:
     """4.2: the class of which most is missed."""
     found = evaluate(made, truths)["classes"]
     recall = {entry.code: found[entry.name]["recall"] for entry in LEGEND if found[entry.name]["recall"] is not None}
@@ -262,7 +263,7 @@ def _lost(answer: object, made: Mapping, truths: Mapping) -> str:
     return f"Of {LEGEND[answer].name}, {recall[answer]:.0%} is found. Of another class less."
 
 
-def _share(answer: object, speedup: float, workers: float) -> str:
+def _share(answer: Any, speedup: float, workers: float) -> str:
     """5.1: Amdahl's share from a speed-up."""
     wanted = laws.parallel_share(speedup, workers)
     if _near(answer, wanted, 0.003):
@@ -273,7 +274,7 @@ def _share(answer: object, speedup: float, workers: float) -> str:
     return f"With this share {workers} workers would be {seen:.2f} times as fast. Try another, or solve for it."
 
 
-def _traffic(answer: object, parameters: int, ranks: int) -> str:
+def _traffic(answer: Any, parameters: int, ranks: int) -> str:
     """5.2: bytes that a rank sends in a ring all-reduce."""
     wanted = 2 * (ranks - 1) / ranks * parameters * 4
     if _near(answer, wanted):

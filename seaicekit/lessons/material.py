@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -154,7 +154,7 @@ def recalls(made: Mapping[str, Raster | Maps], truth: Raster | Maps) -> pd.DataF
 
 def equal_pixels(one: Iterable[Raster], other: Iterable[Raster]) -> int:
     """Count the pairs of class rasters that are equal in each pixel."""
-    return sum(np.array_equal(*map(rasters.codes, pair)) for pair in zip(one, other, strict=True))
+    return sum(np.array_equal(rasters.codes(a), rasters.codes(b)) for a, b in zip(one, other, strict=True))
 
 
 def cores() -> int:
@@ -162,7 +162,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def time_labelling(scenes: pd.DataFrame, folder: str | os.PathLike, **engine: object) -> tuple[float, pd.DataFrame]:
+def time_labelling(scenes: pd.DataFrame, folder: str | os.PathLike, **engine: Any) -> tuple[float, pd.DataFrame]:
     """Label scenes anew, with the engine and its options; return the seconds that it took, and the table.
 
     Worker processes start within the time, and are ended after it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -170,7 +170,7 @@ def mistakes(scene: Scene, made: Mapping[str, Raster], truth: Raster) -> matplot
     return figure
 
 
-def _one_colour(colour: str) -> object:
+def _one_colour(colour: str) -> Any:
     from matplotlib.colors import ListedColormap
 
     return ListedColormap([colour])

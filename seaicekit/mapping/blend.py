@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def compiled(model: keras.Model) -> Network:
 
 
 def strips(
-    network: Network, read: Image, shape: tuple[int, int], card: Card, size: int
+    network: Network, read: Image, shape: tuple[int, ...], card: Card, size: int
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield a scene's probabilities from top to bottom, in strips that do not overlap.
 
@@ -110,7 +110,7 @@ def strips(
 
 
 def _batches(
-    read: Image, shape: tuple[int, int], starts: tuple[range, range], sides: tuple[int, int]
+    read: Image, shape: tuple[int, ...], starts: tuple[range, range], sides: tuple[int, int]
 ) -> Iterator[tuple[tuple[int, Sequence[int]], np.ndarray]]:
     """Yield (which row of tiles, where they begin in it) and the tiles, with the scene mirrored at its edges.
 
@@ -134,7 +134,7 @@ def _mirrored(places: np.ndarray, length: int) -> np.ndarray:
     return np.minimum(places, 2 * length - 1 - places)
 
 
-def _ahead(network: Network, batches: Iterator[tuple[object, np.ndarray]]) -> Iterator[tuple[object, np.ndarray]]:
+def _ahead(network: Network, batches: Iterator[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray]]:
     """Let the network work on a batch while what it said of the one before is put in its place."""
     with ThreadPoolExecutor(1) as pool:
         before = None
@@ -172,7 +172,7 @@ def _covered(starts: range, ramp: np.ndarray, length: int) -> np.ndarray:
 
 
 def classify(
-    model: keras.Model, card: Card, bands: np.ndarray, nodata: np.ndarray, size: int | None = None, **prepared: object
+    model: keras.Model, card: Card, bands: np.ndarray, nodata: np.ndarray, size: int | None = None, **prepared: Any
 ) -> np.ndarray:
     """Return class probabilities, (rows, columns, classes) float32, of a scene in memory.
 

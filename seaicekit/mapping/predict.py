@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -135,7 +135,7 @@ def _columns(card: Card) -> list[str]:
     return [*made, "ice_concentration", "mean_confidence"]
 
 
-def _serial(model: object, tasks: list[dict], tick: Callable[[float], object]) -> Iterator[dict]:
+def _serial(model: Any, tasks: list[dict], tick: Callable[[float], object]) -> Iterator[dict]:
     """Map scenes here; a scene is written while the network is at the next."""
     network, card = models.load(model) if isinstance(model, str | os.PathLike) else model
     network = blend.compiled(network)
@@ -153,7 +153,7 @@ def _serial(model: object, tasks: list[dict], tick: Callable[[float], object]) -
             yield before.result()
 
 
-def _spark(model: object, tasks: list[dict], master: str | None, tick: Callable[[float], object]) -> Iterator[dict]:
+def _spark(model: Any, tasks: list[dict], master: str | None, tick: Callable[[float], object]) -> Iterator[dict]:
     """Broadcast the model's file and let workers map scenes; yield the rows in order."""
     with tempfile.TemporaryDirectory() as folder:
         if isinstance(model, tuple):
@@ -253,7 +253,7 @@ def _image(task: dict, reader: scenes.SceneReader, card: Card) -> tuple[blend.Im
     if card.inputs == "filtered" and not task["prepared"]:
         image, void = _filtered(task, reader, rule)
         return lambda window: image[window.slices], lambda window: void[window.slices]
-    variant = "rgb" if card.inputs == "rgb" else "grey"  # of equal bands the grey is the bands'
+    variant: inputs.Inputs = "rgb" if card.inputs == "rgb" else "grey"  # of equal bands the grey is the bands'
     # Open water is 0 in a filtered image, so that black at its border is no sign of missing data.
     declared = reader.declares_nodata or task["prepared"] != "filtered"
 

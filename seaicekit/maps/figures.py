@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def coloured(codes: np.ndarray, legend: Sequence[SeaIceClass] = LEGEND) -> np.nd
     return palette[codes]
 
 
-def rgb(path: str | os.PathLike) -> np.ndarray:
+def rgb(path: Any) -> np.ndarray:
     """Read a scene as a picture, (rows, columns, 3) uint8, no data in light grey."""
     with scenes.reading(path) as reader:
         bands, nodata = reader.read()
@@ -317,7 +317,8 @@ def _patches(legend: Sequence[SeaIceClass]) -> list[Patch]:
     from matplotlib.patches import Patch
 
     patches = [Patch(facecolor=entry.colour, edgecolor="0.4", label=entry.name) for entry in legend]
-    return [*patches, Patch(facecolor=[c / 255 for c in NODATA_GREY], edgecolor="0.4", label="no data")]
+    red, green, blue = (each / 255 for each in NODATA_GREY)
+    return [*patches, Patch(facecolor=(red, green, blue), edgecolor="0.4", label="no data")]
 
 
 def curves(history: pd.DataFrame | list[dict]) -> matplotlib.figure.Figure:

@@ -7,7 +7,7 @@ import functools
 import threading
 import urllib.request
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def degrees(crs: str, frame: Bounds) -> list[tuple[str, np.ndarray]]:
         for value in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step:
             shown = (value + 180) % 360 - 180 if sides == "EW" else value
             text = f"{abs(shown):g}°" + (f" {sides[0] if shown > 0 else sides[1]}" if shown % 180 else "")
-            ends = np.column_stack([np.full(65, value), np.linspace(*across, 65)])
+            ends = np.column_stack([np.full(65, value), np.linspace(across[0], across[1], 65)])
             lines.append((text, ends if sides == "EW" else ends[:, ::-1]))
     return lines
 
@@ -68,8 +68,9 @@ def basemap(crs: str) -> ipyleaflet.TileLayer | None:
     import ipyleaflet
     import xyzservices.providers as providers
 
+    options: dict[str, Any] = {}
     if crs == MERCATOR:
-        provider, options = providers.OpenStreetMap.Mapnik, {}
+        provider = providers.OpenStreetMap.Mapnik
     else:
         provider = providers.NASAGIBS[f"BlueMarble{crs[-4:]}"]
         # Tiles of 512 pixels, of which the first four meet at the pole, down to 512 m a pixel.

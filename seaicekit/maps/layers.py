@@ -6,7 +6,7 @@ import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
@@ -56,9 +56,9 @@ class Layer:
     crs: CRS
     bounds: Bounds
     file: str
-    memory: object = None
+    memory: Any = None
 
-    def values(self, bounds: Bounds, crs: str, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    def values(self, bounds: Bounds, crs: str, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Warp a part: (bands, rows, columns) uint8 and where there is data, (rows, columns) bool."""
         from rio_tiler.io import Reader
 
@@ -70,7 +70,7 @@ class Layer:
             image = reader.part(bounds, dst_crs=target, bounds_crs=target, indexes=tuple(range(1, count + 1)), **wanted)
         return image.data, image.mask.astype(bool)
 
-    def image(self, bounds: Bounds, crs: str, shape: tuple[int, int]) -> np.ndarray:
+    def image(self, bounds: Bounds, crs: str, shape: tuple[int, ...]) -> np.ndarray:
         """Paint a part as a map shows it, (rows, columns, 4) uint8 in R, G, B and alpha."""
         data, valid = self.values(bounds, crs, shape)
         if self.kind == "scene":

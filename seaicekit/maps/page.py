@@ -187,7 +187,7 @@ def _empty(crs: str, bounds: Bounds) -> figure:
     return plot
 
 
-def _drawn(plot: figure, layer: Layer, crs: str, bounds: Bounds, shape: tuple[int, int]) -> tuple[Renderer, object]:
+def _drawn(plot: figure, layer: Layer, crs: str, bounds: Bounds, shape: tuple[int, ...]) -> tuple[Renderer, object]:
     """Draw a layer; return it, and the source of what the page tells of it."""
     from bokeh.models import ColumnDataSource, LinearColorMapper
 
@@ -258,7 +258,7 @@ def _scale_bar(plot: figure, crs: str, bounds: Bounds) -> None:
                              background_fill_alpha=0.85, border_line_color=None))  # fmt: skip
 
 
-def _told(plot: figure, drawn: list, crs: str, bounds: Bounds, shape: tuple[int, int]) -> UIElement:
+def _told(plot: figure, drawn: list, crs: str, bounds: Bounds, shape: tuple[int, ...]) -> UIElement:
     """Return where the page says what is under the mouse, or was clicked."""
     from bokeh import events
     from bokeh.models import ColumnDataSource, CustomJS, Div

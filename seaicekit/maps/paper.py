@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,7 +81,8 @@ def _figure(
     rows = -(-len(layers) // columns)
     high = (WIDTH - 0.1) * rows + 0.2
     figure = Figure(figsize=(WIDTH * columns + 2.1, high), layout="constrained")
-    main, side = figure.subfigures(1, 2, width_ratios=[WIDTH * columns, 2.1])
+    parts: Any = figure.subfigures(1, 2, width_ratios=[WIDTH * columns, 2.1])
+    main, side = parts
     axes = main.subplots(rows, columns, squeeze=False).ravel()
     spots = words.load_points(points, layers) if points is not None else []
     for number, (axis, layer) in enumerate(zip(axes, layers, strict=False)):
@@ -131,7 +132,7 @@ def _beside(side: matplotlib.figure.SubFigure, layers: list[Layer], crs: str, fr
     axis.set(xlim=(0, 1), ylim=(0, 1))
     inches = side.bbox.height / side.figure.dpi
     locator = 1.75 / inches
-    place = axis.inset_axes([0.06, 1 - locator, 0.88, locator])
+    place = axis.inset_axes((0.06, 1 - locator, 0.88, locator))
     polar.locate(place, crs, frame)
     if frame[2] - frame[0] < 400_000:  # the frame alone would be too small to find
         place.plot(*(np.add(frame[:2], frame[2:]) / 2), "o", color="none", markeredgecolor="#d1642a", markersize=9,
@@ -156,7 +157,7 @@ def _beside(side: matplotlib.figure.SubFigure, layers: list[Layer], crs: str, fr
             top -= line
         top -= 0.6 * line
     if any(layer.kind == "confidence" for layer in layers):
-        bar = axis.inset_axes([0, top - 0.6 * line, 1, 0.6 * line])
+        bar = axis.inset_axes((0, top - 0.6 * line, 1, 0.6 * line))
         scale = ScalarMappable(colors.Normalize(LEAST, MOST), "magma")
         drawn = side.colorbar(scale, cax=bar, orientation="horizontal", ticks=[LEAST, 50, 75, MOST])
         drawn.set_label("confidence, %", fontsize=8.5)
@@ -164,7 +165,7 @@ def _beside(side: matplotlib.figure.SubFigure, layers: list[Layer], crs: str, fr
         drawn.outline.set_visible(False)
 
 
-def _box(middle: float, line: float, inches: float, colour: str) -> object:
+def _box(middle: float, line: float, inches: float, colour: str) -> Any:
     from matplotlib.patches import Rectangle
 
     high = 0.12 / inches

@@ -9,7 +9,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -45,7 +45,7 @@ def grid(crs: str) -> morecantile.TileMatrixSet:
         raise InputError(f"crs={crs}: there are interactive maps in {', '.join(DEEPEST)}; give one of these")
     if crs == MERCATOR:
         return morecantile.tms.get("WebMercatorQuad")
-    square = [-HALF, -HALF, HALF, HALF]
+    square: list[float] = [-HALF, -HALF, HALF, HALF]
     return morecantile.TileMatrixSet.custom(square, pyproj.CRS(crs), maxzoom=DEEPEST[crs], id=crs.replace(":", ""))
 
 
@@ -74,7 +74,7 @@ def forget(layers: Sequence[Layer]) -> None:
 
 
 @functools.cache
-def _server() -> object:
+def _server() -> Any:
     import logging
 
     from server_thread import ServerThread
@@ -120,8 +120,9 @@ def tile(layer: Layer, crs: str, x: int, y: int, z: int) -> bytes:
     from rasterio.errors import RasterioError
     from rio_tiler.errors import RioTilerError
 
+    box = grid(crs).xy_bounds(Tile(x, y, z))
     try:
-        picture = layer.image(tuple(grid(crs).xy_bounds(Tile(x, y, z))), crs, (SIDE, SIDE))
+        picture = layer.image((box.left, box.bottom, box.right, box.top), crs, (SIDE, SIDE))
     except (RasterioError, RioTilerError):  # far from the raster there is no way from one CRS to the other
         picture = np.zeros((SIDE, SIDE, 4), np.uint8)
     return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA))[1].tobytes()
@@ -138,8 +139,9 @@ def address(here: int) -> str:
     if hub:
         return f"{hub.rstrip('/')}/proxy/{here}/"
     server = parent()
-    passed = server and _passes(server["url"], server.get("token"), here)
-    return f"{server['base_url'].rstrip('/')}/proxy/{here}/" if passed else direct
+    if server and _passes(server["url"], server.get("token"), here):
+        return f"{server['base_url'].rstrip('/')}/proxy/{here}/"
+    return direct
 
 
 def parent() -> dict | None:

@@ -6,6 +6,7 @@ import html
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import ipyleaflet
 import ipywidgets
@@ -45,6 +46,8 @@ def projection(crs: str) -> dict:
 
 class IceMap(leafmap.leafmap.Map):
     """A leafmap map of scenes, labels, maps and confidences; made by `seaicekit.maps.interactive`."""
+
+    layers: Any  # the map's own trait
 
     def __init__(
         self, layers: Sequence[Layer], crs: str, points: words.Points | None, height: str, basemap: bool
@@ -205,12 +208,12 @@ class IceMap(leafmap.leafmap.Map):
         below = self._below if self._shown.value else self._below[1:]
         # The divider brings its two layers itself; the others would cover them, or show below them.
         self.layers = (*below, *([] if swiped else self._tiles.values()), *above)
-        if swiped:
+        if left is not None and right is not None and swiped:
             left.visible = right.visible = True
             self._swipe = ipyleaflet.SplitMapControl(left_layer=left, right_layer=right)
             self.add(self._swipe)
 
-    def _interacted(self, **event: object) -> None:
+    def _interacted(self, **event: Any) -> None:
         if event.get("type") == "click":
             self._cross.location, self._cross.opacity = event["coordinates"], 1
             self._tell(*event["coordinates"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seaicekit import geojson
 from seaicekit.files import InputError
@@ -80,12 +80,14 @@ def load_points(points: Points, layers: Sequence[Layer]) -> list[dict]:
         It is no GeoJSON.
     """
     if isinstance(points, str | os.PathLike):
-        features = geojson.parse(points)[1]  # in degrees, whatever the file's CRS
+        features: Any = geojson.parse(points)[1]  # in degrees, whatever the file's CRS
     else:
         features = getattr(points, "__geo_interface__", points).get("features")
     if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
         raise InputError("points: no GeoJSON FeatureCollection; give one, in degrees")
-    colours = {key: entry.colour for layer in layers for entry in layer.legend for key in (entry.code, entry.name)}
+    colours: dict[Any, str] = {
+        key: entry.colour for layer in layers for entry in layer.legend for key in (entry.code, entry.name)
+    }
     found = []
     for feature in features:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from seaicekit import catalogues, inputs, scenes
 from seaicekit.files import InputError
@@ -16,7 +17,7 @@ TILES_A_SECOND = 20.0  # trained with width 8 on two cores; four times the work 
 RAW, LABEL, MAP = 3.1, 0.4, 1.0  # bytes a pixel, at most: synthetic scene and truth, label, map with confidence
 
 
-def megapixels(given: dict[str, object]) -> float | None:
+def megapixels(given: dict[str, Any]) -> float | None:
     """Return how large all scenes are together; None where a search has yet to find them."""
     values = chain.defaults() | given
     if values["search"]:
@@ -33,7 +34,7 @@ def megapixels(given: dict[str, object]) -> float | None:
     return total / 1e6
 
 
-def estimate(out: Path, given: dict[str, object]) -> dict[str, float] | None:
+def estimate(out: Path, given: dict[str, Any]) -> dict[str, float] | None:
     """Estimate what a run takes: ``seconds`` and ``megabytes``; None where that cannot be known.
 
     Stages that have run in the folder before are taken to need as long again; the others what the demo needs.

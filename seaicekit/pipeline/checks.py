@@ -7,7 +7,7 @@ import difflib
 import functools
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seaicekit import catalogues, labels, launch, scenes, splits, stac, tiles, training
 from seaicekit.files import InputError, keyless, read_json
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 
 
-def validate(given: dict[str, object]) -> None:
+def validate(given: dict[str, Any]) -> None:
     """Check parameters before anything starts; what YAML read as another type becomes what was meant.
 
     Names are those of the notebooks' ``parameters`` cells, types and ranges those of ``schemas/parameters.json``,
@@ -79,7 +79,7 @@ def _as_meant(name: str, value: object) -> object:
     return value
 
 
-def _check_together(given: dict[str, object], values: dict[str, object]) -> None:
+def _check_together(given: dict[str, Any], values: dict[str, Any]) -> None:
     """Ask each stage's own rules, so that a contradiction is told before the first stage and not at the last."""
     splits.check(values["split"], values["test_fraction"])
     launch.check_ranks(values["ranks"], values["launcher"], values["hosts"])

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from seaicekit import launch, models
 from seaicekit.autolabel import load_table
@@ -32,7 +33,7 @@ from seaicekit.thresholds import Thresholds
 class StageError(RuntimeError):
     """A notebook stopped; the message has its cell, its traceback and where to open it, ``failure`` the parts."""
 
-    def __init__(self, failure: dict[str, object]):
+    def __init__(self, failure: dict[str, Any]):
         super().__init__(
             f"{failure['stage']} stopped in cell {failure['cell']}:\n{failure['traceback']}\n"
             f"Open it there: jupyter lab {failure['notebook']}\nThe report so far: {failure['report']}"
@@ -81,7 +82,7 @@ def serve_tuner(given: dict[str, str], browser: bool = True) -> int:
 
 
 def run(
-    out: str | os.PathLike, given: dict[str, object], progress: bool = True, again: Sequence[str] = (),
+    out: str | os.PathLike, given: dict[str, Any], progress: bool = True, again: Sequence[str] = (),
     only: Sequence[str] = STAGES, others: Sequence[Path] = (),
 ) -> dict:  # fmt: skip
     """Run the notebooks and write ``run.json`` and ``report.html``.
@@ -155,7 +156,7 @@ def run(
     return _conclude(out, given, record, started, done)
 
 
-def _check_places(out: Path, given: dict[str, object]) -> None:
+def _check_places(out: Path, given: dict[str, Any]) -> None:
     """Make the places of inputs absolute, and refuse those that a run would write over."""
     for name in ("scenes", "thresholds", "targets"):
         if given.get(name) in ("labels", "raw", "truth"):
@@ -175,7 +176,7 @@ def _check_places(out: Path, given: dict[str, object]) -> None:
         Thresholds.load(given["thresholds"])
 
 
-def _run_stage(stage: str, out: Path, given: dict[str, object], record: resume.Record, bar: dict | bool) -> None:
+def _run_stage(stage: str, out: Path, given: dict[str, Any], record: resume.Record, bar: dict | bool) -> None:
     """Run one notebook, from a clean start or where an interrupted one of the same make stopped."""
     made_of = resume.made_of(stage, out, given)
     goes_on = record.interrupted(stage, made_of) and stage in ("03_autolabel", "04_train")
@@ -201,7 +202,7 @@ def _keep_cuts(stage: str, out: Path, record: resume.Record) -> None:
         print(f"{path}: saved by hand; now in {aside.name}. Give it as 'thresholds' to use it", file=sys.stderr)
 
 
-def _copy_stage(stage: str, source: Path, out: Path, given: dict[str, object], record: resume.Record) -> None:
+def _copy_stage(stage: str, source: Path, out: Path, given: dict[str, Any], record: resume.Record) -> None:
     """Take a stage's outputs from another run, with the time that they took there."""
     _keep_cuts(stage, out, record)
     resume.clear(out, stage)
@@ -213,16 +214,16 @@ def _copy_stage(stage: str, source: Path, out: Path, given: dict[str, object], r
 
 
 def _conclude(
-    out: Path, given: dict[str, object], record: resume.Record, started: str, done: dict, failure: dict | None = None
+    out: Path, given: dict[str, Any], record: resume.Record, started: str, done: dict, failure: dict | None = None
 ) -> dict:  # fmt: skip
     """Write the manifest and the report, of a run that failed too."""
     from seaicekit import report
 
     finished = {stage: record.stages[stage] for stage in done if record.stages[stage]["done"]}
-    figures = {"seconds": {stage: each["seconds"] for stage, each in finished.items()}}
+    figures: dict[str, Any] = {"seconds": {stage: each["seconds"] for stage, each in finished.items()}}
     figures["total_seconds"] = round(sum(figures["seconds"].values()), 2)
     figures["peak_memory_gb"] = round(max((each["memory"] for each in finished.values()), default=0) / 1e9, 3)
-    manifest = {
+    manifest: dict[str, Any] = {
         "started": started,
         "parameters": chain.defaults() | given,
         "versions": resume.versions(),
@@ -292,7 +293,7 @@ def _prepare(out: Path) -> Path | None:
     return created
 
 
-def _execute(stage: str, out: Path, given: dict[str, object], progress: dict | bool) -> None:
+def _execute(stage: str, out: Path, given: dict[str, Any], progress: dict | bool) -> None:
     papermill, known = _papermill(), chain.parameters()[stage]
     from nbconvert.filters.ansi import strip_ansi
     from papermill.exceptions import PapermillExecutionError

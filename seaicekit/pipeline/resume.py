@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from seaicekit import catalogues, models, sources
 from seaicekit.files import PARTIAL, InputError, read_json, sha256, write_json
@@ -94,7 +95,7 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(json.dumps(members).encode()).hexdigest()
 
 
-def made_of(stage: str, out: Path, given: dict[str, object]) -> dict:
+def made_of(stage: str, out: Path, given: dict[str, Any]) -> dict:
     """Return all that a stage's outputs depend on, as JSON values: checksums of files, and not their places."""
     known = chain.parameters()[stage]
     chosen = {name: given.get(name, default) for name, default in known.items() if name not in NEVER | {"run_dir"}}
@@ -140,7 +141,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def next_step(stage: str, out: Path, given: dict[str, object], record: Record, again: Sequence[str] = ()) -> Step:
+def next_step(stage: str, out: Path, given: dict[str, Any], record: Record, again: Sequence[str] = ()) -> Step:
     """Say whether a stage is to be run, once those before it are done.
 
     Parameters
@@ -182,12 +183,13 @@ def _told(changed: list[str], old: dict, new: dict) -> str:
     return ", ".join(parts)
 
 
-def plan(out: str | os.PathLike, given: dict[str, object], again: Sequence[str] = ()) -> list[Step]:
+def plan(out: str | os.PathLike, given: dict[str, Any], again: Sequence[str] = ()) -> list[Step]:
     """Say of each stage whether it would be run, and why, without running any.
 
     What a stage would make anew is not known, so all after it are taken to follow.
     """
-    out, steps = Path(out), []
+    out = Path(out)
+    steps: list[Step] = []
     record = Record(out)
     for stage in STAGES:
         ahead = next((step for step in steps if step.run), None)

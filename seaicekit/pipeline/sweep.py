@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from seaicekit.files import RUN_MARK, InputError
 from seaicekit.pipeline.chain import STAGES, defaults
@@ -18,7 +19,7 @@ MARK = ".seaicekit-sweep"  # the file that tells a sweep's folder from any other
 COMPARISON = "comparison.html"
 
 
-def axes(given: dict[str, object]) -> dict[str, list]:
+def axes(given: dict[str, Any]) -> dict[str, list]:
     """Return the parameters that are lists of values; a list that a parameter takes by itself is a value."""
     known = defaults()
     return {
@@ -28,7 +29,7 @@ def axes(given: dict[str, object]) -> dict[str, list]:
     }
 
 
-def grid(given: dict[str, object]) -> dict[str, dict[str, object]]:
+def grid(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return run's name → its parameters, all combinations in order; each is checked.
 
     Raises
@@ -40,9 +41,9 @@ def grid(given: dict[str, object]) -> dict[str, dict[str, object]]:
     for name, values in lists.items():
         if not values or len({str(value) for value in values}) < len(values):
             raise InputError(f"{name}: a list of runs needs values, each once, not {values}")
-    runs: dict[str, dict[str, object]] = {}
-    for values in itertools.product(*lists.values()):
-        chosen = dict(zip(lists, values, strict=True))
+    runs: dict[str, dict[str, Any]] = {}
+    for combination in itertools.product(*lists.values()):
+        chosen = dict(zip(lists, combination, strict=True))
         name = ",".join(f"{key}={_short(value)}" for key, value in chosen.items())
         while name in runs:  # two files of one name
             name += "-"
@@ -58,7 +59,7 @@ def _short(value: object) -> str:
 
 
 def sweep(
-    out: str | os.PathLike, given: dict[str, object], progress: bool = True, again: Sequence[str] = ()
+    out: str | os.PathLike, given: dict[str, Any], progress: bool = True, again: Sequence[str] = ()
 ) -> dict[str, dict]:
     """Run a grid of runs into one folder, and compare them; what several have in common is made once.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seaicekit import evaluation
 from seaicekit.files import read_json, write_text
@@ -37,7 +38,7 @@ PICTURES = {  # of each stage: file → title
         "series": "Ice over time",
     },
 }
-FORMS = {
+FORMS: dict[str, Callable[[Any], str]] = {
     "percent": lambda share: f"{100 * share:.2f} %",
     "tenths": lambda share: f"{100 * share:.1f}",
     "points": lambda share: f"{100 * share:+.2f}",
@@ -59,7 +60,7 @@ class Figures:
         """Return one value as HTML: escaped, in the given form, a dash for None, its key in ``data-key``."""
         from markupsafe import Markup
 
-        value = self._manifest
+        value: Any = self._manifest
         for key in keys:
             value = value[key]
         pointer = "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)

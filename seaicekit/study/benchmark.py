@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from seaicekit.files import InputError
 
@@ -88,7 +88,9 @@ class Benchmark:
             raise InputError(f"setting: must be one of {', '.join(known)}, not {name!r}")
         found = cls(name, **known[name], split=split)
         counts = {"training": training, "development": development, "heldout": heldout}
-        changed = {group: (getattr(found, group)[0], count) for group, count in counts.items() if count is not None}
+        changed: dict[str, Any] = {
+            group: (getattr(found, group)[0], count) for group, count in counts.items() if count is not None
+        }
         return replace(found, **changed | ({} if size is None else {"size": size}))
 
     def scenes(self, group: Group) -> dict[int, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def calibrate(points: pd.DataFrame, paths: Paths, rule: Rule) -> Thresholds:
     return replace(plain, thin_max=max(plain.water_max, thin_max))
 
 
-def _fit(points: pd.DataFrame, paths: Paths, rule: Rule) -> Thresholds:
+def _fit(points: pd.DataFrame, paths: Any, rule: Rule) -> Thresholds:
     """Fit both cuts to the brightness that the rule decides on."""
     values, population = np.zeros(len(points), np.uint8), np.zeros(256, np.int64)
     for name, path in paths.items():

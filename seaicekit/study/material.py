@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -101,7 +101,7 @@ def make(
     clicked = draw(training["truth"], points)
     cuts = _fitted(folder / "cuts.json", clicked, training["path"], Rule(cloud_filter=False))
     filter_cuts = _fitted(folder / "filter_cuts.json", clicked, training["path"], Rule())
-    asked = {"engine": "processes", "progress": progress}
+    asked: dict[str, Any] = {"engine": "processes", "progress": progress}
     labelled = autolabel(table["path"], folder / "labels", filter_cuts, **asked)
     raw = autolabel(table["path"], folder / "raw", cuts, cloud_filter=False, **asked)
     table["labels"], table["raw"] = labelled["labels"].to_numpy(), raw["labels"].to_numpy()

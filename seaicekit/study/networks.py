@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seaicekit import inputs, launch, mapping
 from seaicekit.files import read_json
@@ -55,7 +55,7 @@ def train(
     ranks: int = 2,
     launcher: Launcher = "horovodrun",
     progress: bool = True,
-    **settings: object,
+    **settings: Any,
 ) -> pd.DataFrame:
     """Train each variant with each seed; what is trained already is left as it is.
 
@@ -124,7 +124,8 @@ def predict(
     """
     from tqdm.auto import tqdm
 
-    paths, found = material.of(group)[0]["path"], {seed: {} for seed in seeds}
+    paths = material.of(group)[0]["path"]
+    found: dict[int, dict] = {seed: {} for seed in seeds}
     for variant in tqdm(chosen, "maps", disable=not progress):
         for seed in seeds:
             name = f"{variant.folder}-{seed}"

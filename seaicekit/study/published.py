@@ -7,7 +7,7 @@ The numbers are those of arXiv 2403.13135, section IV: accuracy and recall as sh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from seaicekit.study.benchmark import Group
     from seaicekit.study.material import Material
 
-TABLE_4 = {
+TABLE_4: dict[tuple[str, Any], float] = {
     ("man", "original"): 0.9139, ("man", "filtered"): 0.9840,
     ("auto", "original"): 0.9018, ("auto", "filtered"): 0.9897,
 }  # fmt: skip
-TABLE_5 = {
+TABLE_5: dict[tuple[str, Any], float] = {
     (CLOUDY_TILES, "original"): 0.7991, (CLOUDY_TILES, "filtered"): 0.9928,
     (CLEAR_TILES, "original"): 0.9360, (CLEAR_TILES, "filtered"): 0.9887,
 }  # fmt: skip
-FIGURE_13 = {  # recall of open water, thin ice, thick ice
+FIGURE_13: dict[tuple[str, Any], tuple[float, ...]] = {  # recall of open water, thin ice, thick ice
     (CLOUDY_TILES, "original"): (0.9218, 0.9530, 0.7595), (CLOUDY_TILES, "filtered"): (0.9704, 0.9890, 0.9951),
     (CLEAR_TILES, "original"): (0.9698, 0.8574, 0.9857), (CLEAR_TILES, "filtered"): (0.9879, 0.9792, 0.9912),
 }  # fmt: skip

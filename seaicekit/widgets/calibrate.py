@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 import numpy as np
@@ -18,6 +20,11 @@ from seaicekit.widgets.panels import button
 
 class Fitting:
     """The fits of `seaicekit.ThresholdTuner`, which has the points and the scenes."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Stand for what the tuner, of which this is a part, has."""
 
     def fit(self) -> None:
         """Choose the cuts that score best on the points, and say how sure that is."""
@@ -60,7 +67,7 @@ class Fitting:
         for name, cuts in offered.items():
             found = np.bincount(cuts.table, counts, minlength=256) / max(1, counts.sum())
             areas = ", ".join(f"{entry.name} {100 * found[entry.code]:.0f} %" for entry in LEGEND)
-            accept = button("accept", "make these the cuts", lambda cuts=cuts: self._accept(cuts), "70px")
+            accept = button("accept", "make these the cuts", partial(self._accept, cuts), "70px")
             said = f'<div style="line-height:1.3"><b>{name}</b>: {cuts.water_max}, {cuts.thin_max}<br>{areas}</div>'
             rows.append(HBox([accept, ipywidgets.HTML(said)]))
         self._offers.children = rows

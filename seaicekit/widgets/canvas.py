@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import ipywidgets
@@ -47,18 +48,18 @@ class SceneCanvas(Map):
         self.observe(lambda _: moved(), ["north", "south", "west", "east"])
         self.observe(self._told, ["left", "right", "top", "bottom"])
 
-    def _told(self, _: object) -> None:
+    def _told(self, _: Any) -> None:
         """Fit once more, when the page has told for the first time how large the map is there."""
         if not self._sized and 50 < self.right - self.left < 1e5 and 50 < self.bottom - self.top < 1e5:
             self._sized = True
             self.fit((self._rows, self._cols))
 
-    def _interaction(self, **event: object) -> None:
+    def _interaction(self, **event: Any) -> None:
         if event.get("type") == "click":
             y, x = event["coordinates"]
             self._clicked(math.floor(-y), math.floor(x))
 
-    def fit(self, shape: tuple[int, int]) -> None:
+    def fit(self, shape: tuple[int, ...]) -> None:
         """Show a whole scene of (rows, columns)."""
         self._rows, self._cols = shape
         wide, high = (self.right - self.left, self.bottom - self.top) if self._sized else (SIZE, SIZE)

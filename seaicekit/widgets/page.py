@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import html
 from collections.abc import Callable
+from typing import Any
 
 import ipywidgets
 from ipywidgets import HBox, Layout, VBox
@@ -127,7 +128,7 @@ class Page(VBox):
             self._class.value = chosen if chosen in dict(options).values() else options[0][1]
         self.points.know(self.thresholds.legend)
 
-    def _try(self, what: Callable, *given: object) -> object:
+    def _try(self, what: Callable, *given: Any) -> Any:
         """Do what a control asks for; what goes wrong is told on the page."""
         try:
             return what(*given)

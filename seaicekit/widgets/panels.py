@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import ipywidgets
 from ipywidgets import HBox, Layout, VBox
@@ -17,7 +18,7 @@ WIDE = "340px"
 NEW_COLOUR = "#3a7bd5"
 
 
-def labelled(text: str, **more: object) -> dict:
+def labelled(text: str, **more: Any) -> dict:
     """Return what a control of the right column with a description has in common."""
     return {"description": text, "layout": Layout(width=WIDE), "style": {"description_width": "80px"}} | more
 
@@ -67,7 +68,7 @@ def shares(
     return _table(rows)
 
 
-def scored(score: object, legend: Sequence[SeaIceClass], how: str) -> str:
+def scored(score: Any, legend: Sequence[SeaIceClass], how: str) -> str:
     """Return accuracy with its interval, and the confusion matrix, of a `seaicekit.fitting.Score`."""
     low, high = score.accuracy_range
     said = (
@@ -164,7 +165,8 @@ class RangesPanel(VBox):
             return
         self._filling = True
         shown = self.ranges[self._which.value]
-        known = {entry.code: entry.name for entry in (*LEGEND, *self.ranges)}
+        legend: tuple[SeaIceClass | Range, ...] = (*LEGEND, *self.ranges)
+        known = {entry.code: entry.name for entry in legend}
         self._class.options = [(name, code) for code, name in sorted(known.items())]
         self._class.value = shown.code
         self._name.value, self._colour.value = shown.name, shown.colour

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from seaicekit import fitting
 from seaicekit.classes import LEGEND, SeaIceClass
@@ -18,6 +19,11 @@ FORMAT = "seaicekit-tuner-1"
 
 class Files:
     """The files of `seaicekit.ThresholdTuner`, which has what is written there."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Stand for what the tuner, of which this is a part, has."""
 
     def _provenance(self) -> dict:
         rgb, codes = self.points.pixels()

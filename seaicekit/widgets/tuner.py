@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ipywidgets import HBox, Layout
@@ -65,7 +65,7 @@ class ThresholdTuner(Page, Fitting, Files):
     def __init__(self, paths: Paths, thresholds: Thresholds | None = None, folder: str | os.PathLike = "calibration"):
         self._named, self._folder = scenes.names(paths), Path(folder)
         self._previews: dict[str, Preview] = {}
-        self._settle_later = Later(SETTLED, lambda: self._try(self._settle))
+        self._settle_later: Callable[[], None] = Later(SETTLED, lambda: self._try(self._settle))
         self._look_later = Later(MOVED, lambda: self._try(self._look))
         file = self._folder / "thresholds.json"
         saved = Thresholds.load(file) if file.is_file() and not thresholds else None
@@ -75,7 +75,8 @@ class ThresholdTuner(Page, Fitting, Files):
         self._known_shares: tuple = (None, {})
         self._decided: tuple = (None, None)
         self._written: dict | None = None
-        self._now: str | None = None
+        self._now: Any = None  # the scene's name
+        self._shown: str | None = None
         state = self._earlier()
         cuts = Thresholds.from_dict(state["thresholds"]) if state else self._start
         further = [SeaIceClass(*entry) for entry in state["classes"]] if state else []
@@ -90,7 +91,7 @@ class ThresholdTuner(Page, Fitting, Files):
             self.set(cuts)
             self._before.set(state["rule"])
             self._vivid.value = state["vivid"]
-        first = state["scene"] if state and state["scene"] in self._named else next(iter(self._named), None)
+        first: Any = state["scene"] if state and state["scene"] in self._named else next(iter(self._named), None)
         if not any(self._open(name) for name in [first, *self._named]):
             raise InputError(f"scenes: none can be opened; {self._status.tooltip or 'none is given'}")
         self._written = self._state()
@@ -295,10 +296,11 @@ class ThresholdTuner(Page, Fitting, Files):
 
     def _take_in(self, error: UnsavedError) -> None:
         """Go on after another program has written the points' file: take its points in, and save all."""
-        if not Path(self.points.path).is_file():
+        path = self.points.path
+        if path is None or not Path(path).is_file():
             raise error
         try:
-            self._say(f"{self.points.path} was changed elsewhere; taken in: {self.points.load(self.points.path)}")
+            self._say(f"{path} was changed elsewhere; taken in: {self.points.load(path)}")
         except InputError as broken:
             rescue = self._folder / "points.rescued.geojson"
             self.points.save(rescue)
