@@ -268,6 +268,9 @@ def _chain(out: str | Path, given: dict, arguments: argparse.Namespace | None = 
             raise InputError("--only: does not go with lists of parameters; give one run's folder and parameters")
         return _swept(out, pipeline.sweep(out, given, again=again), arguments)
     manifest = pipeline.run(out, given, again=again, only=only)
+    if "metrics" not in manifest:
+        print(f"Done: {', '.join(manifest['figures']['seconds'])}. Report so far: {Path(out) / 'report.html'}")
+        return 0
     print("\n" + report.summary(manifest["figures"]))
     for row in manifest["quarantined"]:
         print(f"  set aside: {row['path']}: {row['reason']}")

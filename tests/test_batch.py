@@ -221,6 +221,16 @@ def test_the_same_run_elsewhere_is_the_same_bit_for_bit_and_a_moved_one_is_left_
         assert b"again" not in (tmp_path / "moved" / name).read_bytes()
 
 
+def test_one_stage_alone_needs_those_before_it_and_none_after(tmp_path):
+    done = command("run", "--only", "03", "--out", tmp_path / "run", *given(TINY))
+    assert done.returncode == 2 and "01_scenes: is not done" in done.stderr and list(tmp_path.iterdir()) == []
+    done = command("run", "--only", "01", "--out", tmp_path / "run", *given(TINY))
+    assert done.returncode == 0 and "Done: 01_scenes. Report so far" in done.stdout, done.stderr
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Not all stages are done" in page and page.count("data:image/png") == 2
+    assert "metrics" not in json.loads((tmp_path / "run" / "run.json").read_text())
+
+
 def test_a_list_makes_a_grid_that_shares_what_it_can(undisturbed, tmp_path):
     (tmp_path / "grid").mkdir()
     shutil.copytree(undisturbed[0], tmp_path / "grid" / "epochs=2")

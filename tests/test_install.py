@@ -1,6 +1,5 @@
 """What is installed: the members of the wheel, and a clean environment that has nothing else."""
 
-import itertools
 import os
 import re
 import shutil
@@ -74,10 +73,9 @@ def test_a_wheel_alone_runs_up_to_training_and_says_before_what_training_needs(c
         assert f"training needs the extra 'train' ({reason})" in done.stderr and launch.INSTALL in done.stderr
 
     refused("TensorFlow is not installed")
-    stages = ("01_scenes", "02_calibrate", "03_autolabel", "04_train")
-    for stage, following in itertools.pairwise(stages):
+    for stage in ("01_scenes", "02_calibrate", "03_autolabel"):
         done = run(tmp_path, seaicekit, "run", *SMALL, "--only", stage, check=False)
-        assert f"seaicekit: {following}: is not done" in done.stderr, done.stderr  # the run as a whole is not
+        assert done.returncode == 0 and f"{stage}. Report so far" in done.stdout, done.stderr
     assert len(list((tmp_path / "run" / "labels").glob("*.tif"))) == 4
     done = run(tmp_path, seaicekit, "run", *SMALL, "--only", "04_train", check=False)
     assert done.returncode == 2 and launch.INSTALL in done.stderr

@@ -102,7 +102,7 @@ def run(
     again : sequence of str
         Stages to run although nothing has changed.
     only : sequence of str
-        Stages that may run at all; the others are left as they are, and must be there.
+        Stages that may run at all; the others are left as they are. Those before them must be there.
     others : sequence of Path
         Folders of runs whose outputs are copied where a stage here would make the same.
 
@@ -124,12 +124,15 @@ def run(
     _check_places(out, given)
     if any(step.run and step.stage == "04_train" and step.stage in only for step in resume.plan(out, given, again)):
         launch.require_horovod()
-    created = _prepare(out)
     record, started, done = resume.Record(out), datetime.now(UTC).isoformat(timespec="seconds"), {}
+    undone = [stage for stage in STAGES if stage not in only and not record.stages.get(stage, {}).get("done")]
+    if undone and STAGES.index(undone[0]) < STAGES.index(only[-1]):
+        raise InputError(f"{undone[0]}: is not done in {out}, and {only[-1]} needs it; run it first")
+    created = _prepare(out)
     for number, stage in enumerate(STAGES, 1):
+        if stage in undone:  # nothing was asked of those after it
+            break
         step = resume.next_step(stage, out, given, record, again)
-        if stage not in only and not record.stages.get(stage, {}).get("done"):
-            raise InputError(f"{stage}: is not done in {out}, and others need it; run it first")
         wanted = stage in only and step.run
         may_share = wanted and stage not in again
         source = resume.shared(stage, resume.made_of(stage, out, given), others) if may_share else None
@@ -244,7 +247,7 @@ def _conclude(
         manifest["quarantined"] = manifest["quarantined"] + _left_out(out)
     if failure:
         manifest["failure"] = failure
-    else:
+    elif "05_map" in finished:
         metrics = read_json(out / "metrics.json")
         manifest["figures"] |= metrics.pop("figures")
         manifest["legend"] = [asdict(entry) for entry in models.read_card(out / "model" / "model.keras").legend]
