@@ -62,15 +62,24 @@ def find(where: str | os.PathLike) -> list[Path | str]:
     if not folder.is_file():  # the images in a product are no scenes of their own
         scenes = [path for path in scenes if products.isdisjoint(path.parents) and not any(map(_in_safe, path.parents))]
     scenes = sorted([*scenes, *products])
-    if folder.is_dir():  # what an earlier run made below the folder is no input
-        runs = {mark.parent for mark in folder.glob(f"*/**/{RUN_MARK}")}
-        scenes = [path for path in scenes if runs.isdisjoint(path.parents)]
+    # What an earlier run made below the folder, or below where a pattern begins to vary, is no input.
+    base = folder if folder.is_dir() else _fixed(place)
+    below = {parent for path in scenes for parent in path.parents if base in parent.parents}
+    runs = {parent for parent in below if (parent / RUN_MARK).exists()}
+    scenes = [path for path in scenes if runs.isdisjoint(path.parents)]
     if not scenes:
         raise InputError(
             f"{where}: no scenes there; give a folder with images ({' '.join(SUFFIXES)}) or SAFE products, "
             "or a pattern in quotes such as 'folder/**/*truecolor*'"
         )
     return [sources.join(path, options) if options else path for path in scenes]
+
+
+def _fixed(pattern: str) -> Path:
+    """Return the folder that all matches of a glob pattern are below."""
+    parts = Path(pattern).parts
+    first = next((number for number, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+    return Path(*parts[:first])
 
 
 def has_crs(path: str | os.PathLike) -> bool:
@@ -134,9 +143,10 @@ def catalogue(
     seen: dict[str, str | os.PathLike] = {}
     for name, path in names(find(where)).items():
         try:
-            if keyless(str(path)) != str(path):
+            source = sources.resolve(absolute(path))
+            if keyless(str(source)) != str(source):
                 raise InputError("its address carries a key, which the catalogue would keep; leave it out")
-            item = describe(name, sources.resolve(absolute(path)), check(path))
+            item = describe(name, source, check(path))
             marks = item.assets["image"].extra_fields
             first = seen.setdefault(next(iter(marks.values()), name), path)
             if first != path:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from seaicekit import __version__, sources
 from seaicekit.files import InputError
@@ -210,10 +211,8 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    import yaml
-
     given = _read_yaml(arguments.params) if arguments.params else {}
-    given |= {name: yaml.safe_load(value) for name, value in arguments.more}
+    given |= {name: _yaml(value, f"-p {name}") for name, value in arguments.more}
     if arguments.scenes:
         given["scenes"] = arguments.scenes
     named = given.pop("out", None)
@@ -233,9 +232,25 @@ def _run(arguments: argparse.Namespace) -> int:
     return _chain(out or Path("runs") / (Path(sources.split(scenes)[0].split("*")[0]).name or "mine"), given, arguments)
 
 
-def _read_yaml(path: str) -> dict:
+def _yaml(text: str, where: str) -> Any:
+    """Read YAML, and nothing but values: no code, no key twice."""
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+            names = [key.value for key, _ in node.value]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice:
+                raise ValueError(f"{twice} stands there twice")
+            return super().construct_mapping(node, deep)
+
+    try:
+        return yaml.load(text, Loader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"{where}: not YAML ({' '.join(str(error).split())})") from None
+
+
+def _read_yaml(path: str) -> dict:
     shipped = PRESETS / f"{path}.yaml"
     path = str(shipped) if shipped.is_file() and "/" not in path else path
     if Path(path).suffix.lower() not in (".yaml", ".yml"):
@@ -243,11 +258,11 @@ def _read_yaml(path: str) -> dict:
             f"{path}: not a .yaml file, nor demo or paper; put a folder or pattern after --scenes, in quotes"
         )
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = _yaml(Path(path).read_text(encoding="utf-8"), path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not YAML ({error})") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: holds no parameters; write one NAME: VALUE a line")
     return values
@@ -259,7 +274,7 @@ def _chain(out: str | Path, given: dict, arguments: argparse.Namespace | None = 
     again, only = _stages(arguments, pipeline.STAGES) if arguments else ((), pipeline.STAGES)
     runs = pipeline.grid(given)
     if arguments and arguments.dry_run:
-        told = [_dry_run(Path(out).absolute() / name, chosen, again) for name, chosen in runs.items()]
+        told = [_dry_run(Path(out).expanduser().resolve() / name, chosen, again) for name, chosen in runs.items()]
         if len(runs) > 1:
             print(f"{len(runs)} runs; what several have in common is made once, so all takes less than the sum.")
         return max(told)
@@ -328,6 +343,7 @@ def _stages(arguments: argparse.Namespace, known: tuple[str, ...]) -> tuple[tupl
 def _dry_run(out: Path, given: dict, again: tuple[str, ...]) -> int:
     from seaicekit import pipeline
 
+    pipeline.check_places(out, given)
     print(f"{out}:")
     for step in pipeline.plan(out, given, again):
         print(f"{'run  ' if step.run else 'leave'}  {step.stage:<13}  {step.why}")

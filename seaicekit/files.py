@@ -19,7 +19,9 @@ RUN_MARK = ".seaicekit-run"  # the file that tells a run's folder from any other
 
 
 SCHEMES = ("s3", "gs", "https", "http")  # of URLs that are read and written
-KEYS = r"(?i)([?&](?:[^=&#\s]*(?:sig|token|secret|credential|password|apikey|accesskey)[^=&#\s]*|key)=)[^&#\s'\"]*"
+# Names in a URL's query that keys, tokens and signatures go by.
+_ANY = r"[^=&#\s%]*"
+KEYS = rf"{_ANY}(?:sig|token|secret|credential|passw|pwd|auth|jwt|(?:api|access|subscription|account)[-_]?key){_ANY}"
 
 
 class InputError(ValueError):
@@ -50,8 +52,13 @@ def place(out_dir: str | os.PathLike, name: str) -> str:
 
 
 def keyless(text: str) -> str:
-    """Return text without the keys, tokens and signatures, names and passwords that URLs in it carry."""
-    return re.sub(KEYS, r"\1", re.sub(r"(\w://)[^/@\s]+@", r"\1", text))
+    """Return text without the keys, tokens and signatures, names and passwords that URLs in it carry.
+
+    A URL may stand encoded among another one's options.
+    """
+    text = re.sub(r"(\w(?::|%3A)//)[^/\s]*@", r"\1", text)
+    text = re.sub(rf"(?i)([?&#](?:{KEYS}|key)=)[^&#\s'\"]*", r"\1", text)
+    return re.sub(rf"(?i)((?:%3F|%26)(?:{KEYS}|key)%3D)(?:[^&#\s'\"%]|%(?!26))*", r"\1", text)
 
 
 def spoken(path: str | os.PathLike, file: str | os.PathLike) -> str:
@@ -59,7 +66,7 @@ def spoken(path: str | os.PathLike, file: str | os.PathLike) -> str:
 
     It is relative if both are in one run's folder, and without keys.
     """
-    text, folder = keyless(os.fspath(path)), Path(os.path.abspath(file)).parent
+    text, folder = keyless(os.fspath(path)), Path(os.path.realpath(file)).parent
     root = next((each for each in (folder, *folder.parents) if (each / RUN_MARK).exists()), None)
     inside = root is not None and not is_remote(text) and text.startswith(f"{root}{os.sep}")
     return os.path.relpath(text, folder) if inside else text

@@ -67,7 +67,7 @@ def choose(
     if how == "scene":
         return _by_scene(tiles, test_fraction, seed)
     paths = tiles.drop_duplicates("scene").set_index("scene")["path"]
-    along = _places(paths) if how == "place" else _seasons(paths.index, dates or {})
+    along = _places(paths) if how == "place" else _seasons(paths.index, {} if dates is None else dates)
     return _cut(tiles["scene"], along, test_fraction, how)
 
 

@@ -100,7 +100,7 @@ def search(
     import pystac
     from pystac_client.warnings import PystacClientWarning
 
-    span = _dates(dates)
+    asked = span(dates)
     west, south, east, north = place(where)
     boxes = [(west, south, east, north)]
     if west > east:
@@ -113,7 +113,7 @@ def search(
             client = _client(url)
             for box in boxes:
                 pages = client.search(
-                    bbox=box, datetime=span, collections=collections or usual, limit=PAGE,
+                    bbox=box, datetime=asked, collections=collections or usual, limit=PAGE,
                     **_cloud_filter(client, max_cloud),
                 )  # fmt: skip
                 for item in pages.items():
@@ -162,7 +162,7 @@ def place(where: Where) -> tuple[float, float, float, float]:
     return west, south, east, north
 
 
-def _dates(dates: str | Sequence[str]) -> str:
+def span(dates: str | Sequence[str]) -> str:
     """Write a span of dates as catalogues want it, before one is asked."""
     from pystac_client import ItemSearch
 

@@ -223,12 +223,51 @@ def test_the_same_run_elsewhere_is_the_same_bit_for_bit_and_a_moved_one_is_left_
 
 def test_one_stage_alone_needs_those_before_it_and_none_after(tmp_path):
     done = command("run", "--only", "03", "--out", tmp_path / "run", *given(TINY))
-    assert done.returncode == 2 and "01_scenes: is not done" in done.stderr and list(tmp_path.iterdir()) == []
+    assert done.returncode == 2 and "01_scenes: not done yet" in done.stderr and list(tmp_path.iterdir()) == []
     done = command("run", "--only", "01", "--out", tmp_path / "run", *given(TINY))
     assert done.returncode == 0 and "Done: 01_scenes. Report so far" in done.stdout, done.stderr
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Not all stages are done" in page and page.count("data:image/png") == 2
     assert "metrics" not in json.loads((tmp_path / "run" / "run.json").read_text())
+    before = sorted(path.name for path in tmp_path.rglob("*") if "notebooks" not in path.parts)
+    failing = {"search": "Ross Sea", "catalog": "http://127.0.0.1:9", "dates": "2019-11-03"}
+    done = command("run", "--out", tmp_path / "run", *given(failing | {"launcher": "inprocess", "ranks": 1}))
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert sorted(path.name for path in tmp_path.rglob("*") if "notebooks" not in path.parts) == before
+    assert not pipeline.plan(tmp_path / "run", TINY)[0].run  # what a network's hiccup did not destroy
+
+
+def test_a_killed_kernel_and_a_second_run_are_told(tmp_path):
+    run = Run(tmp_path / "run", TINY)
+    run.wait_for("01_scenes")
+    run.wait_for_process("ipykernel", 1)
+    with pytest.raises(sik.InputError, match="another run is at work"):
+        pipeline.run(tmp_path / "run", TINY, progress=False)
+    time.sleep(2)
+    for process in run.alive():
+        if "ipykernel" in " ".join(process.cmdline()):
+            process.kill()
+    assert run.started.wait(60) == 1
+    told = run.started.stderr.read()
+    assert "kernel was killed" in told and "Traceback" not in told
+    assert "kernel was killed" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_damaged_records_and_products_stop_nothing(tmp_path):
+    for text in ("{", "[]", '{"stages": []}', '{"stages": {"01_scenes": {"done": true}}}'):
+        (tmp_path / "stages.json").write_text(text)
+        assert [step.why for step in pipeline.plan(tmp_path, TINY)] == ["not done yet"] * 5
+    sik.synthetic.write(tmp_path / "in", 1, (64, 64))
+    (tmp_path / "in" / "scenes" / "B.SAFE").mkdir()
+    (tmp_path / "in" / "scenes" / "B.SAFE" / "MTD_MSIL1C.xml").write_text("<x/>")
+    (tmp_path / "in" / "scenes" / "z.zip").write_text("no archive")
+    assert pipeline.plan(tmp_path, {"scenes": str(tmp_path / "in" / "scenes")})[0].run
+
+
+@pytest.mark.parametrize("arguments", [("epochs", "[1"), ("dates", "2019-02-30"), ("epochs", "{a: 1, a: 2}")])
+def test_values_that_are_no_yaml_are_told(arguments):
+    done = command("run", "-p", *arguments)
+    assert done.returncode == 2 and "not YAML" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_list_makes_a_grid_that_shares_what_it_can(undisturbed, tmp_path):

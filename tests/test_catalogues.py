@@ -202,3 +202,26 @@ def test_items_of_a_search_are_scenes(tmp_path):
         "&quantification=10000"
     )
     assert sources.resolve(path).offsets == (-1000,) * 3
+
+
+def test_what_a_run_made_below_a_pattern_is_no_input(tmp_path):
+    for name in ("a.png", "runs/1/maps/a_confidence.png", "runs/1/scenes/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "runs" / "1" / files.RUN_MARK).touch()
+    for where in (tmp_path, f"{tmp_path}/**/*", f"{tmp_path}/**/*a*.png", f"{tmp_path}/*.png"):
+        assert catalogues.find(where) == [tmp_path / "a.png"]
+    inside = tmp_path / "runs" / "1" / "scenes"  # asked for by name
+    assert catalogues.find(inside) == catalogues.find(f"{inside}/*.png") == [inside / "b.png"]
+
+
+def test_paths_in_a_run_are_relative_whatever_way_leads_there(tmp_path):
+    (tmp_path / "real" / "run" / "labels").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "run" / files.RUN_MARK).touch()
+    scene = str(tmp_path / "real" / "run" / "scenes" / "a.tif")
+    for way in ("real", "link"):
+        table = tmp_path / way / "run" / "labels" / "labels.csv"
+        assert files.spoken(scene, table) == "../scenes/a.tif"
+        assert files.meant("../scenes/a.tif", table) == str(tmp_path / way / "run" / "scenes" / "a.tif")
+    assert files.spoken("/elsewhere/a.tif", table) == files.meant("/elsewhere/a.tif", table) == "/elsewhere/a.tif"

@@ -130,5 +130,17 @@ def test_whatever_a_manifest_holds_is_text(demo, tmp_path):
     (tmp_path / "run" / "run.json").write_text(json.dumps(manifest))
     hostile = tmp_path / "<b onclick=x>"
     shutil.copytree(demo[0], hostile)
-    report.compare([hostile, demo[0]], tmp_path / "both.html")
-    assert "<b onclick" not in (tmp_path / "both.html").read_text()
+    code = tmp_path / "javascript:alert(1)"
+    shutil.copytree(demo[0], code)
+    (code / "scenes" / f"{demo[1]['metrics']['maps'][-1]['scene']}.tif").unlink()  # put away since
+    report.compare([code, hostile, demo[0]], tmp_path / "both.html")
+    both = (tmp_path / "both.html").read_text()
+    assert "<b onclick" not in both and 'href="javascript:' not in both and "javascript%3Aalert" in both
+
+
+def test_a_manifest_that_is_damaged_is_told(demo, tmp_path):
+    for text in ("{", '{"metrics": {}}'):
+        (tmp_path / "run.json").write_text(text)
+        for use in (report.write, lambda folder: report.compare([folder, demo[0]], tmp_path / "both.html")):
+            with pytest.raises(sik.InputError, match=r"run\.json"):
+                use(tmp_path)

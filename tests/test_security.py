@@ -17,6 +17,10 @@ SIGNED = (
     f"https://host/a.tif?access_token={SECRET}#bands=4,3,2",
     f"https://user:{SECRET}@host/a.tif",
     f"https://host/a.tif?key={SECRET}",
+    f"https://host/a.tif?api_key={SECRET}",
+    f"https://host/a.tif?x=1&subscription-key={SECRET}",
+    f"https://user:p@{SECRET}@host/a.tif",
+    f"https://host/r.tif#green=https://host/g.tif%3Fsv%3D1%26sig%3D{SECRET}&blue=https://host/b.tif%3Fauth%3D{SECRET}",
 )
 
 

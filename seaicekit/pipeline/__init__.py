@@ -3,12 +3,12 @@
 from seaicekit.pipeline.budget import estimate
 from seaicekit.pipeline.chain import STAGES, defaults, notebooks, parameters
 from seaicekit.pipeline.checks import validate
-from seaicekit.pipeline.execution import StageError, run, serve_tuner
+from seaicekit.pipeline.execution import StageError, check_places, run, serve_tuner
 from seaicekit.pipeline.memory import memory_watch
 from seaicekit.pipeline.resume import plan
 from seaicekit.pipeline.sweep import grid, sweep
 
 __all__ = [
-    "STAGES", "StageError", "defaults", "estimate", "grid", "memory_watch", "notebooks", "parameters", "plan", "run",
-    "serve_tuner", "sweep", "validate",
+    "STAGES", "StageError", "check_places", "defaults", "estimate", "grid", "memory_watch", "notebooks", "parameters",
+    "plan", "run", "serve_tuner", "sweep", "validate",
 ]  # fmt: skip

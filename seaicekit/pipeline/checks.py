@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
+import math
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from seaicekit import catalogues, labels, launch, scenes, splits, stac, tiles, training
 from seaicekit.files import InputError, keyless, read_json
 from seaicekit.pipeline.chain import defaults
+from seaicekit.remote import is_url
 from seaicekit.thresholds import Thresholds
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ def validate(given: dict[str, Any]) -> None:
                 f"{name}: {keyless(given[name])} carries a key, which notebooks and manifests would keep; leave it "
                 "out, and give credentials as your environment's variables or files"
             )
+        if isinstance(given[name], float) and not math.isfinite(given[name]):
+            raise InputError(f"{name}: must be a finite number, not {given[name]}")
         wrong = objection(name, given[name])
         if wrong:
             raise InputError(f"{name}: {wrong}")
@@ -85,8 +89,13 @@ def _check_together(given: dict[str, Any], values: dict[str, Any]) -> None:
     launch.check_ranks(values["ranks"], values["launcher"], values["hosts"])
     if values["search"]:
         stac.place(values["search"])
+        stac.span(values["dates"])
+        is_url(values["catalog"])
         if values["scenes"]:
             raise InputError("search: scenes are given, too; leave one of the two out")
+    for name in ("dates", "max_cloud", "catalog"):
+        if name in given and not values["search"]:
+            raise InputError(f"{name}: is of a search, and none is asked for; give search, too, or leave it out")
     if values["thresholds"] and not {"water_max", "thin_max"}.isdisjoint(given):
         raise InputError("thresholds: water_max or thin_max is given, too; leave the file or the cuts out")
     Thresholds(values["water_max"], values["thin_max"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import platform
 import shutil
@@ -12,7 +13,7 @@ import tempfile
 import time
 import types
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +36,7 @@ class StageError(RuntimeError):
 
     def __init__(self, failure: dict[str, Any]):
         super().__init__(
-            f"{failure['stage']} stopped in cell {failure['cell']}:\n{failure['traceback']}\n"
+            f"{failure['stage']} stopped in cell {failure['cell']}:\n{failure['traceback'] or failure['error']}\n"
             f"Open it there: jupyter lab {failure['notebook']}\nThe report so far: {failure['report']}"
         )
         self.failure = failure
@@ -120,47 +121,67 @@ def run(
     """
     given = dict(given)
     validate(given)
-    out = Path(out).expanduser().absolute()
-    _check_places(out, given)
-    if any(step.run and step.stage == "04_train" and step.stage in only for step in resume.plan(out, given, again)):
+    out = Path(out).expanduser().resolve()
+    check_places(out, given)
+    steps = resume.plan(out, given, again)
+    if any(step.run and step.stage == "04_train" and step.stage in only for step in steps):
         launch.require_horovod()
-    record, started, done = resume.Record(out), datetime.now(UTC).isoformat(timespec="seconds"), {}
-    undone = [stage for stage in STAGES if stage not in only and not record.stages.get(stage, {}).get("done")]
-    if undone and STAGES.index(undone[0]) < STAGES.index(only[-1]):
-        raise InputError(f"{undone[0]}: is not done in {out}, and {only[-1]} needs it; run it first")
+    behind = [step for step in steps[: STAGES.index(only[-1])] if step.run and step.stage not in only]
+    if behind:
+        raise InputError(f"{behind[0].stage}: {behind[0].why} in {out}, and {only[-1]} needs it; run it first")
+    started, done, fresh = datetime.now(UTC).isoformat(timespec="seconds"), {}, not (out / RUN_MARK).exists()
     created = _prepare(out)
-    for number, stage in enumerate(STAGES, 1):
-        if stage in undone:  # nothing was asked of those after it
-            break
-        step = resume.next_step(stage, out, given, record, again)
-        wanted = stage in only and step.run
-        may_share = wanted and stage not in again
-        source = resume.shared(stage, resume.made_of(stage, out, given), others) if may_share else None
-        done[stage] = {"run": wanted and not source, "why": f"shared with {source.name}" if source else step.why}
-        if progress and not done[stage]["run"]:
-            print(f"{number}/{len(STAGES)} {stage}: {done[stage]['why']}", file=sys.stderr)
-        if not wanted:
-            continue
-        for name in ("run.json", "report.html"):  # of a run before, which are no longer so
-            (out / name).unlink(missing_ok=True)
+    with _alone(out):
+        for partial in out.glob(f"{PARTIAL}*"):  # of a run that was killed
+            shutil.rmtree(partial, ignore_errors=True)
+        record = resume.Record(out)
+        for number, stage in enumerate(STAGES, 1):
+            step = resume.next_step(stage, out, given, record, again)
+            if stage not in only and step.run:  # nothing was asked of it, nor of those after it
+                break
+            wanted = stage in only and step.run
+            may_share = wanted and stage not in again
+            source = resume.shared(stage, resume.made_of(stage, out, given), others) if may_share else None
+            done[stage] = {"run": wanted and not source, "why": f"shared with {source.name}" if source else step.why}
+            if progress and not done[stage]["run"]:
+                print(f"{number}/{len(STAGES)} {stage}: {done[stage]['why']}", file=sys.stderr)
+            if not wanted:
+                continue
+            for name in ("run.json", "report.html"):  # of a run before, which are no longer so
+                (out / name).unlink(missing_ok=True)
+            try:
+                if source:
+                    _copy_stage(stage, source, out, given, record)
+                else:
+                    bar = {"desc": f"{number}/{len(STAGES)} {stage}"} if progress else False
+                    _run_stage(stage, out, given, record, bar)
+            except StageError as error:
+                unusable = error.failure["error"].startswith("InputError: ")
+                if fresh and unusable and not any(each["done"] for each in record.stages.values()):
+                    _withdraw(out, created)
+                else:
+                    _conclude(out, given, record, started, done, error.failure)
+                if unusable:
+                    raise InputError(error.failure["error"].removeprefix("InputError: ")) from None
+                raise
+        return _conclude(out, given, record, started, done)
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold a run's folder for a ``with`` block; the system lets go of it however this process ends."""
+    with open(out / RUN_MARK, "a") as mark:
         try:
-            if source:
-                _copy_stage(stage, source, out, given, record)
-            else:
-                bar = {"desc": f"{number}/{len(STAGES)} {stage}"} if progress else False
-                _run_stage(stage, out, given, record, bar)
-        except InputError:
-            if not any(each["done"] for each in record.stages.values()):
-                _withdraw(out, created)
-            raise
-        except StageError as error:
-            _conclude(out, given, record, started, done, error.failure)
-            raise
-    return _conclude(out, given, record, started, done)
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{out}: another run is at work there; wait for it, or choose another folder") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
-def _check_places(out: Path, given: dict[str, Any]) -> None:
-    """Make the places of inputs absolute, and refuse those that a run would write over."""
+def check_places(out: Path, given: dict[str, Any]) -> None:
+    """Make the places of inputs absolute, and refuse those that cannot be read, or that a run would write over."""
     for name in ("scenes", "thresholds", "targets"):
         if given.get(name) in ("labels", "raw", "truth"):
             continue
@@ -184,11 +205,18 @@ def _run_stage(stage: str, out: Path, given: dict[str, Any], record: resume.Reco
     made_of = resume.made_of(stage, out, given)
     goes_on = record.interrupted(stage, made_of) and stage in ("03_autolabel", "04_train")
     _keep_cuts(stage, out, record)
-    resume.clear(out, stage, keep=goes_on)
-    record.begin(stage, made_of)
-    start = time.perf_counter()
-    with guarded(), memory_watch() as memory:
-        _execute(stage, out, given | ({"resume": True} if goes_on and stage == "04_train" else {}), bar)
+    before = record.stages.get(stage)
+    with resume.kept(stage, out) if stage == STAGES[0] else contextlib.nullcontext():  # downloads take long
+        resume.clear(out, stage, keep=goes_on)
+        record.begin(stage, made_of)
+        start = time.perf_counter()
+        try:
+            with guarded(), memory_watch() as memory:
+                _execute(stage, out, given | ({"resume": True} if goes_on and stage == "04_train" else {}), bar)
+        except StageError:
+            if before and stage == STAGES[0]:
+                record.restore(stage, before)
+            raise
     record.finish(stage, time.perf_counter() - start, memory["peak"])
 
 
@@ -247,6 +275,7 @@ def _conclude(
         manifest["quarantined"] = manifest["quarantined"] + _left_out(out)
     if failure:
         manifest["failure"] = failure
+        (out / "metrics.json").unlink(missing_ok=True)  # of the run before
     elif "05_map" in finished:
         metrics = read_json(out / "metrics.json")
         manifest["figures"] |= metrics.pop("figures")
@@ -290,15 +319,13 @@ def _prepare(out: Path) -> Path | None:
             pass
     except OSError as error:
         raise InputError(f"{out}: cannot write there ({error.strerror}); choose another output folder") from error
-    for partial in out.glob(f"{PARTIAL}*"):  # of a run that was killed
-        shutil.rmtree(partial, ignore_errors=True)
     (out / RUN_MARK).touch()
     return created
 
 
 def _execute(stage: str, out: Path, given: dict[str, Any], progress: dict | bool) -> None:
     papermill, known = _papermill(), chain.parameters()[stage]
-    from nbconvert.filters.ansi import strip_ansi
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     chosen = {name: value for name, value in given.items() if name in known} | {"run_dir": str(out)}
@@ -311,15 +338,27 @@ def _execute(stage: str, out: Path, given: dict[str, Any], progress: dict | bool
                 chain.notebooks() / finished.name, draft, chosen, kernel_name="python3", progress_bar=progress,
                 cwd=str(out), extra_arguments=["--log-level=CRITICAL"],
             )  # fmt: skip
-        except PapermillExecutionError as error:
-            if error.ename == "InputError":
-                raise InputError(error.evalue) from None
-            failure = {
-                "stage": stage, "cell": error.exec_count, "error": f"{error.ename}: {error.evalue}",
-                "source": error.source, "traceback": strip_ansi("\n".join(error.traceback)),
-                "notebook": str(finished), "report": str(out / "report.html"),
-            }  # fmt: skip
-            raise StageError(failure) from None
+        except (PapermillExecutionError, DeadKernelError) as error:
+            failure = {"stage": stage, "notebook": str(finished), "report": str(out / "report.html")}
+            raise StageError(failure | _told(error, draft)) from None
         finally:
             if draft.exists():
                 os.replace(draft, finished)
+
+
+def _told(error: Exception, draft: Path) -> dict[str, object]:
+    """Return the cell that a notebook stopped in, and why."""
+    from nbconvert.filters.ansi import strip_ansi
+    from papermill.exceptions import PapermillExecutionError
+
+    if isinstance(error, PapermillExecutionError):
+        return {
+            "cell": error.exec_count, "source": error.source, "error": f"{error.ename}: {error.evalue}",
+            "traceback": strip_ansi("\n".join(error.traceback)),
+        }  # fmt: skip
+    code = [cell for cell in read_json(draft)["cells"] if cell["cell_type"] == "code"] if draft.exists() else []
+    last = next((cell for cell in code if cell["metadata"].get("papermill", {}).get("status") != "completed"), None)
+    return {
+        "cell": code.index(last) + 1 if last else None, "source": "".join(last["source"]) if last else "",
+        "error": "the notebook's kernel was killed, perhaps for want of memory", "traceback": "",
+    }  # fmt: skip

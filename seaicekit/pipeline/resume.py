@@ -9,21 +9,23 @@ import json
 import os
 import platform
 import shutil
+import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from seaicekit import catalogues, models, sources
+from seaicekit import catalogues, models, scenes, sources
 from seaicekit.files import PARTIAL, InputError, read_json, sha256, write_json
 from seaicekit.pipeline import chain
 from seaicekit.pipeline.chain import STAGES
 
 RECORD = "stages.json"
 PACKAGES = (
-    "seaicekit", "numpy", "opencv-python-headless", "rasterio", "pyspark", "tensorflow-cpu", "horovod", "papermill",
+    "seaicekit", "numpy", "opencv-python-headless", "rasterio", "scikit-image", "scikit-learn", "matplotlib", "dask",
+    "pyspark", "tensorflow-cpu", "keras", "horovod", "papermill",
 )  # fmt: skip
 # What a stage leaves in the run's folder beside its notebook; the figures are those of its own.
 OUTPUTS = {
@@ -53,10 +55,11 @@ class Record:
 
     def __init__(self, out: Path):
         self._path, self._out = out / RECORD, out
-        try:
-            self.stages: dict[str, dict] = read_json(self._path)["stages"] if self._path.exists() else {}
-        except (InputError, KeyError):  # damaged: then nothing is known, and all is made anew
-            self.stages = {}
+        self.stages: dict[str, dict] = {}
+        with contextlib.suppress(InputError):  # damaged: then nothing is known, and all is made anew
+            found = read_json(self._path).get("stages") if self._path.exists() else None
+            if isinstance(found, dict) and all(map(_whole, found.values())):
+                self.stages = found
 
     def begin(self, stage: str, made_of: dict) -> None:
         """Note that a stage has begun; what it made before counts no more."""
@@ -69,6 +72,11 @@ class Record:
         self.stages[stage] |= told
         self._save()
 
+    def restore(self, stage: str, noted: dict) -> None:
+        """Note of a stage what was noted before; its outputs are there again."""
+        self.stages[stage] = noted
+        self._save()
+
     def _save(self) -> None:
         write_json(self._path, {"stages": self.stages})
 
@@ -76,6 +84,14 @@ class Record:
         """Say whether a stage of the same make was begun and not finished."""
         found = self.stages.get(stage, {})
         return not found.get("done", True) and found["made of"] == made_of
+
+
+def _whole(stage: object) -> bool:
+    """Say whether what is noted of a stage is all there."""
+    needed: dict[str, Any] = {"done": bool, "made of": dict}
+    if isinstance(stage, dict) and stage.get("done"):
+        needed |= {"seconds": (int, float), "memory": int, "outputs": dict}
+    return isinstance(stage, dict) and all(isinstance(stage.get(name), kind) for name, kind in needed.items())
 
 
 def outputs(out: Path, stage: str) -> dict[str, str]:
@@ -101,15 +117,25 @@ def made_of(stage: str, out: Path, given: dict[str, Any]) -> dict:
     chosen = {name: given.get(name, default) for name, default in known.items() if name not in NEVER | {"run_dir"}}
     found = {"parameters": chosen, "notebook": _notebook(stage), "code": code(), "versions": versions()}
     if stage == "01_scenes" and chosen["scenes"]:
-        found["scenes"] = [sources.fingerprint(sources.resolve(catalogues.absolute(path)))
-                           for path in catalogues.find(chosen["scenes"])]  # fmt: skip
+        found["scenes"] = {
+            name: _fingerprint(path) for name, path in scenes.names(catalogues.find(chosen["scenes"])).items()
+        }
     if chosen.get("thresholds"):
         found["thresholds"] = sha256(chosen["thresholds"])
-    if chosen.get("targets") and Path(str(chosen["targets"])).is_dir():
+    if chosen.get("targets", "labels") not in ("labels", "raw", "truth"):
         found["targets"] = [sha256(path) for path in sorted(Path(chosen["targets"]).glob("*.tif"))]
+    found["parameters"] = {name: value for name, value in chosen.items() if name not in found}  # their content counts
     before = STAGES[: STAGES.index(stage)]
     found["before"] = {name: mark for each in before for name, mark in outputs(out, each).items() if _data(name)}
     return json.loads(json.dumps(found))
+
+
+def _fingerprint(path: str | os.PathLike) -> str:
+    """Return what a scene's content is known by, or why it has none: a run will set it aside."""
+    try:
+        return sources.fingerprint(sources.resolve(catalogues.absolute(path)))
+    except InputError as error:
+        return str(error)
 
 
 def _data(name: str) -> bool:
@@ -127,7 +153,8 @@ def _notebook(stage: str) -> str:
 def code() -> str:
     """Return a hash of this package's source."""
     root, found = Path(__file__).parents[1], hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
+    kinds = (".py", ".json", ".yaml", ".j2")
+    for path in sorted(path for path in root.rglob("*") if path.suffix in kinds and "notebooks" not in path.parts):
         found.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
     return found.hexdigest()
 
@@ -165,7 +192,8 @@ def next_step(stage: str, out: Path, given: dict[str, Any], record: Record, agai
     changed = sorted(name for name in now if found["made of"].get(name) != now[name])
     if changed:
         return Step(stage, True, f"{_told(changed, found['made of'], now)} changed")
-    lost = [name for name, mark in found["outputs"].items() if outputs(out, stage).get(name) != mark]
+    there = outputs(out, stage)
+    lost = [name for name, mark in found["outputs"].items() if there.get(name) != mark]
     if lost:
         return Step(stage, True, f"{lost[0]} is missing or was changed")
     return Step(stage, False, f"unchanged, {found['seconds']:.0f} s saved")
@@ -217,6 +245,22 @@ def copy(stage: str, source: Path, out: Path) -> None:
         elif (source / name).exists():
             (out / name).parent.mkdir(exist_ok=True)
             shutil.copy2(source / name, out / name)
+
+
+@contextlib.contextmanager
+def kept(stage: str, out: Path) -> Iterator[None]:
+    """Set aside what a stage has made for a ``with`` block; put it back if the block fails."""
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=out) as aside:
+        for name in filter(lambda each: (out / each).exists(), OUTPUTS[stage]):
+            (Path(aside) / name).parent.mkdir(exist_ok=True)
+            (out / name).rename(Path(aside) / name)
+        try:
+            yield
+        except Exception:
+            clear(out, stage)
+            for name in filter(lambda each: (Path(aside) / each).exists(), OUTPUTS[stage]):
+                (Path(aside) / name).rename(out / name)
+            raise
 
 
 def clear(out: Path, stage: str, keep: bool = False) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from seaicekit.files import RUN_MARK, InputError
 from seaicekit.pipeline.chain import STAGES, defaults
 from seaicekit.pipeline.checks import objection, validate
-from seaicekit.pipeline.execution import run
+from seaicekit.pipeline.execution import StageError, check_places, run
 
 MARK = ".seaicekit-sweep"  # the file that tells a sweep's folder from any other
 COMPARISON = "comparison.html"
@@ -78,19 +78,32 @@ def sweep(
     Raises
     ------
     InputError, StageError
-        As from `seaicekit.pipeline.run`; the runs before stay.
+        As from `seaicekit.pipeline.run`. Where a notebook failed the other runs are made and compared all the same.
     """
     from seaicekit import report
 
-    runs, out = grid(given), Path(out).expanduser().absolute()
+    runs, out = grid(given), Path(out).expanduser().resolve()
     if (out / RUN_MARK).exists() or (out.is_dir() and any(out.iterdir()) and not (out / MARK).exists()):
         raise InputError(f"{out}: holds something that is no sweep; choose an empty or a new output folder")
+    for name, chosen in runs.items():  # before the first of them begins
+        check_places(out / name, chosen)
     out.mkdir(parents=True, exist_ok=True)
     (out / MARK).touch()
+    for suffix in (".html", ".csv"):  # of what was there before
+        (out / COMPARISON).with_suffix(suffix).unlink(missing_ok=True)
     made: dict[str, dict] = {}
+    failed: StageError | None = None
     for number, (name, chosen) in enumerate(runs.items(), 1):
         if progress:
             print(f"run {number} of {len(runs)}: {name}", file=sys.stderr)
-        made[name] = run(out / name, chosen, progress, again, STAGES, [out / each for each in runs if each != name])
-    report.compare([out / name for name in runs], out / COMPARISON)
+        others = [out / each for each in runs if each != name]
+        try:
+            made[name] = run(out / name, chosen, progress, again, STAGES, others)
+        except StageError as error:  # the others may be well
+            print(error, file=sys.stderr)
+            failed = failed or error
+    if made:
+        report.compare([out / name for name in runs], out / COMPARISON)
+    if failed:
+        raise failed
     return made

@@ -7,11 +7,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from seaicekit import catalogues, maps
 from seaicekit.classes import SeaIceClass
-from seaicekit.files import InputError, read_json, replacing, write_text
-from seaicekit.report.page import environment, picture
+from seaicekit.files import InputError, replacing, write_text
+from seaicekit.report.page import environment, manifest, picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ def compare(runs: Sequence[str | os.PathLike], path: str | os.PathLike) -> pd.Da
     """
     import pandas as pd
 
-    found = {os.path.abspath(folder): read_json(Path(folder) / "run.json") for folder in runs}
+    found = {os.path.realpath(folder): manifest(folder) for folder in runs}
     finished = {folder: run for folder, run in found.items() if "metrics" in run}
     if not finished:
         raise InputError(f"{', '.join(map(str, runs))}: no run there has finished; run them first")
@@ -64,10 +65,15 @@ def compare(runs: Sequence[str | os.PathLike], path: str | os.PathLike) -> pd.Da
         table.to_csv(place, index=False)
     notes = [f"{folder}: has not finished, and is left out." for folder in found if folder not in finished]
     scene = _common_scene(finished)
+    try:
+        drawn = _small_multiples(finished, names, scene) if scene else None
+    except InputError as error:  # imagery is often put away, and the scores are here all the same
+        drawn = None
+        notes.append(f"No maps: {error}")
     page = environment().get_template("comparison.html.j2").render(
         name="Runs compared", rows=_told(table, varied, kept, Path(path)), varied=varied, notes=notes, scene=scene,
         columns={key: (MORE | LESS)[key] for key in kept}, best=_best(table, kept),
-        picture=_small_multiples(finished, names, scene) if scene else None,
+        picture=drawn,
     )  # fmt: skip
     write_text(path, page)
     return table
@@ -90,7 +96,7 @@ def _told(table: pd.DataFrame, varied: list[str], kept: list[str], path: Path) -
     for row in table.to_dict("records"):
         told = {key: "–" if row[key] is None or row[key] != row[key] else _figure(key, row[key]) for key in kept}
         page = Path(row["folder"]) / "report.html"
-        link = os.path.relpath(page, path.absolute().parent) if page.exists() else None
+        link = quote(os.path.relpath(page, path.absolute().parent)) if page.exists() else None
         rows.append({"run": row["run"], "link": link, "parameters": {name: row[name] for name in varied}} | told)
     return rows
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seaicekit import evaluation
-from seaicekit.files import read_json, write_text
+from seaicekit.files import InputError, read_json, write_text
 from seaicekit.report.metrics import missing, untrained
 
 if TYPE_CHECKING:
     import jinja2
     import markupsafe
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES, SCHEMAS = (Path(__file__).parents[1] / name for name in ("templates", "schemas"))
 STRATA = {
     "all": "Accuracy",
     "cloud < 10 %": "Cloud < 10 %",
@@ -78,13 +78,36 @@ def environment() -> jinja2.Environment:
     return found
 
 
+def manifest(run_dir: str | os.PathLike) -> dict:
+    """Read a run's ``run.json``.
+
+    Raises
+    ------
+    InputError
+        There is none, or it does not follow the schema: damaged, or of another version.
+    """
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+    from referencing import Registry, Resource
+
+    found, schema = read_json(Path(run_dir) / "run.json"), read_json(SCHEMAS / "run.json")
+    parameters = Resource.from_contents(read_json(SCHEMAS / "parameters.json"))
+    registry: Registry = Registry().with_resource("parameters.json", parameters)
+    error = best_match(Draft202012Validator(schema, registry=registry).iter_errors(found))
+    if error:
+        raise InputError(
+            f"{Path(run_dir) / 'run.json'}: no manifest that can be used ({error.message[:200]}); run again"
+        )
+    return found
+
+
 def write(run_dir: str | os.PathLike) -> Path:
     """Write ``report.html`` into a run's folder, from its ``run.json`` and ``figures/``.
 
     A run that stopped gets the page, too: with what failed, and with what was done before.
     """
     folder = Path(run_dir)
-    run = read_json(folder / "run.json")
+    run = manifest(folder)
     done = [stage for stage in run["stages"] if stage != run.get("failure", {}).get("stage")]
     pictures = {
         title: picture(path)
