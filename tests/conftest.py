@@ -21,19 +21,26 @@ ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
 
-LONGEST = ("test_batch", "demo")  # groups that begin first, so that no worker waits for one at the end
+# Files whose tests stay on one worker, for they share the demo; these and the next ones begin first.
+DEMO, LONG = ("test_pipeline", "test_browser", "test_report"), ("test_batch",)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
+def pytest_xdist_make_scheduler(config, log):
+    """Give each worker whole files, and all that share the demo to one (xdist's own groups need an older pytest)."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = Path(nodeid.split("::")[0]).stem
+            return "demo" if file in DEMO else file
+
+    return Together(config, log)
+
+
 def pytest_collection_modifyitems(items):
-    """Keep what shares a fixture on one worker: a module's tests, and all tests of the demo."""
-    groups = {}
-    for item in items:
-        name = "demo" if "demo" in item.fixturenames else item.module.__name__
-        item.add_marker(pytest.mark.xdist_group(name))
-        groups.setdefault(name, []).append(item)
-    order = sorted(groups, key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
-    items[:] = [item for name in order for item in groups[name]]
+    """Begin with the longest files, so that no worker waits for one at the end."""
+    order = [*DEMO, *LONG]
+    items.sort(key=lambda item: order.index(item.path.stem) if item.path.stem in order else len(order))
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import platform
 import shutil
@@ -222,9 +223,11 @@ def _run_stage(stage: str, out: Path, given: dict[str, Any], record: resume.Reco
 
 def _keep_cuts(stage: str, out: Path, record: resume.Record) -> None:
     """Set cuts aside that somebody saved into the folder since, for the stage is about to write its own."""
-    path, written = out / "thresholds.json", record.stages.get(stage, {}).get("outputs", {})
+    noted = record.stages.get(stage, {"done": True})
+    path, written = out / "thresholds.json", noted.get("outputs", {})
     if (
         stage == "02_calibrate"
+        and noted["done"]  # else it was being written when the run was stopped
         and path.exists()
         and resume.outputs(out, stage).get(path.name) != written.get(path.name)
     ):
@@ -338,6 +341,9 @@ def _execute(stage: str, out: Path, given: dict[str, Any], progress: dict | bool
                 chain.notebooks() / finished.name, draft, chosen, kernel_name="python3", progress_bar=progress,
                 cwd=str(out), extra_arguments=["--log-level=CRITICAL"],
             )  # fmt: skip
+        except KeyboardInterrupt:
+            logging.getLogger("asyncio").disabled = True  # it would tell of the kernel's end, which was asked for
+            raise
         except (PapermillExecutionError, DeadKernelError) as error:
             failure = {"stage": stage, "notebook": str(finished), "report": str(out / "report.html")}
             raise StageError(failure | _told(error, draft)) from None
