@@ -350,7 +350,8 @@ def _dry_run(out: Path, given: dict, again: tuple[str, ...]) -> int:
     needed = pipeline.estimate(out, given)
     if needed:
         free = shutil.disk_usage(next(each for each in (out, *out.parents) if each.exists())).free / 1e6
-        print(f"About {needed['seconds'] / 60:.0f} minutes and {needed['megabytes']:,.0f} of {free:,.0f} MB, in {out}.")
+        minutes = max(1, needed["seconds"] / 60)
+        print(f"About {minutes:.0f} min and {needed['megabytes']:,.0f} of {free:,.0f} MB, in {out}.")
     else:
         print(f"How much a search will find, and so time and room, cannot be told before. In {out}.")
     return 0

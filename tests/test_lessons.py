@@ -153,6 +153,7 @@ def test_checks_compute_their_answers(material):
     counts = np.bincount(truth.ravel(), minlength=256)
     ice = counts[1] + counts[2]
     assert lessons.check("1.1", ice / (ice + counts[0]), truth).right
+    assert "255" in lessons.check("1.1", (truth > 0).mean(), truth).text
     for wrong, hint in ((ice / truth.size, "corner"), (100 * ice / counts[:3].sum(), "per cent"), (counts[2] /
                         counts[:3].sum(), "Thin ice is ice")):  # fmt: skip
         note = lessons.check("1.1", wrong, material.truth)

@@ -161,8 +161,10 @@ def _concentration(answer: Any, truth: Any) -> str:
     """1.1: the share of the sea that is ice."""
     counts = np.bincount(codes(truth).ravel(), minlength=256)
     ice, sea = counts[THIN_ICE] + counts[THICK_ICE], counts[: THICK_ICE + 1].sum()
-    if _near(answer, ice / sea):
+    if _near(answer, ice / sea, 0.001):
         return ""
+    if _near(answer, (counts.sum() - counts[OPEN_WATER]) / counts.sum(), 0.001):
+        return "You have counted 255 as ice: that is the grey corner, which the satellite did not see."
     if _near(answer, ice / counts.sum()):
         return (
             "You have divided by all pixels. The grey corner was not seen by the satellite: it is neither ice nor sea."

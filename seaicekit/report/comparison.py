@@ -12,6 +12,7 @@ from urllib.parse import quote
 from seaicekit import catalogues, maps
 from seaicekit.classes import SeaIceClass
 from seaicekit.files import InputError, replacing, write_text
+from seaicekit.report.metrics import untrained
 from seaicekit.report.page import environment, manifest, picture
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MORE = {
     "accuracy": "Map", "accuracy_labels": "Filter and cuts", "accuracy_cuts": "Cuts alone",
     "majority_accuracy": "Commonest class", "agreement": "Map's agreement with labels",
+    "agreement_majority": "Commonest class's",
 }  # fmt: skip
 LESS = {"calibration_error": "Calibration error", "total_seconds": "Seconds", "peak_memory_gb": "Memory, GB"}
 
@@ -64,6 +66,7 @@ def compare(runs: Sequence[str | os.PathLike], path: str | os.PathLike) -> pd.Da
     with replacing(Path(path).with_suffix(".csv")) as place:
         table.to_csv(place, index=False)
     notes = [f"{folder}: has not finished, and is left out." for folder in found if folder not in finished]
+    notes += [f"{names[folder]}: {note}" for folder, run in finished.items() if (note := untrained(run["figures"]))]
     scene = _common_scene(finished)
     try:
         drawn = _small_multiples(finished, names, scene) if scene else None
