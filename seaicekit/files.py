@@ -66,9 +66,12 @@ def spoken(path: str | os.PathLike, file: str | os.PathLike) -> str:
 
     It is relative if both are in one run's folder, and without keys.
     """
-    text, folder = keyless(os.fspath(path)), Path(os.path.realpath(file)).parent
+    text = keyless(os.fspath(path))
+    if is_remote(text) or is_remote(file):
+        return text
+    folder = Path(os.path.realpath(file)).parent
     root = next((each for each in (folder, *folder.parents) if (each / RUN_MARK).exists()), None)
-    inside = root is not None and not is_remote(text) and text.startswith(f"{root}{os.sep}")
+    inside = root is not None and text.startswith(f"{root}{os.sep}")
     return os.path.relpath(text, folder) if inside else text
 
 

@@ -95,6 +95,8 @@ def read(path: str | os.PathLike) -> pd.DataFrame:
 
     try:
         tiles = pd.read_parquet(path)
+        if absent := {"row", "col", "size", "split"} - set(tiles):
+            raise KeyError(*absent)
         said = {name: tiles[name].map(lambda each: meant(each, path), "ignore") for name in _paths(tiles)}
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: not a tile index ({error}); make it with seaicekit.tiles.index") from error
