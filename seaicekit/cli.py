@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar=("NAME", "VALUE"),
-        help="set one parameter",
+        help="set one parameter, as in -p epochs 30",
     )
     run.add_argument("--dry-run", action="store_true", help="say what would be run and what is there already, and why")
     run.add_argument("--from", dest="start", metavar="STAGE", help="run this stage and all after it anew; 03 will do")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CRS = "EPSG:3976"  # WGS 84 / NSIDC Sea Ice Polar Stereographic South
 PIXEL_SIZE = 50.0  # metres, about that of the paper's exports
-ROSS_SEA = (-250_000.0, -1_150_000.0)  # upper left corner of the first scene, metres in CRS
+ROSS_SEA = (-600_000.0, -1_400_000.0)  # upper left corner of the first scene, metres in CRS: off Cape Colbeck
 FLOE_EXPONENT = 2.0  # floes larger than d are proportional to d**-2
 # Reflectance times 255 of red, green, blue: means of the classes, and the spread of their brightness.
 COLOUR = {OPEN_WATER: (9, 14, 19), THIN_ICE: (112, 119, 125), THICK_ICE: (226, 229, 231)}

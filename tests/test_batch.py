@@ -147,12 +147,28 @@ def same(one, other):
         assert mine == theirs
 
 
-def test_killed_thrice_a_run_ends_as_an_undisturbed_one(undisturbed, tmp_path):
-    folder, seconds = undisturbed
-    moments = killed_and_finished(tmp_path / "run", 1, 3, seconds)
-    print("killed after", moments)
-    same(folder, tmp_path / "run")
-    assert partial(tmp_path) == []
+@pytest.fixture(scope="module")
+def killed(undisturbed, tmp_path_factory):
+    """The same run elsewhere, killed three times and finished."""
+    folder = tmp_path_factory.mktemp("killed") / "again"
+    print("killed after", killed_and_finished(folder, 1, 3, undisturbed[1]))
+    return folder
+
+
+def test_killed_thrice_a_run_elsewhere_ends_bit_for_bit_as_an_undisturbed_one(undisturbed, killed):
+    same(undisturbed[0], killed)
+    assert partial(killed.parent) == []
+
+
+def test_a_moved_run_is_left_as_it_is(killed, tmp_path):
+    shutil.copytree(killed, tmp_path / "moved")
+    assert not any(step.run for step in pipeline.plan(tmp_path / "moved", TINY))
+    tiles = sik.tiles.read(tmp_path / "moved" / "tiles.parquet")
+    assert all(Path(path).is_file() for column in ("path", "labels", "truth") for path in tiles[column])
+    assert all(Path(path).is_file() for path in sik.load_labels(tmp_path / "moved" / "labels")["labels"])
+    assert str(tmp_path) in tiles["path"][0]
+    for name in ("scenes.json", "labels/labels.csv", "tiles.parquet", "maps/maps.json"):
+        assert b"again" not in (tmp_path / "moved" / name).read_bytes()
 
 
 @pytest.mark.exhaustive
@@ -206,21 +222,6 @@ def test_ctrl_c_ends_every_stage_within_ten_seconds(stage, tmp_path):
     time.sleep(random.Random(stage).uniform(0, 8))
     interrupted(run)
     assert partial(tmp_path) == []
-
-
-def test_the_same_run_elsewhere_is_the_same_bit_for_bit_and_a_moved_one_is_left_as_it_is(undisturbed, tmp_path):
-    folder, _ = undisturbed
-    done = command("run", "--out", tmp_path / "again", *given(TINY))
-    assert done.returncode == 0, done.stderr
-    same(folder, tmp_path / "again")
-    (tmp_path / "again").rename(tmp_path / "moved")
-    assert not any(step.run for step in pipeline.plan(tmp_path / "moved", TINY))
-    tiles = sik.tiles.read(tmp_path / "moved" / "tiles.parquet")
-    assert all(Path(path).is_file() for column in ("path", "labels", "truth") for path in tiles[column])
-    assert all(Path(path).is_file() for path in sik.load_labels(tmp_path / "moved" / "labels")["labels"])
-    assert str(tmp_path) in tiles["path"][0]
-    for name in ("scenes.json", "labels/labels.csv", "tiles.parquet", "maps/maps.json"):
-        assert b"again" not in (tmp_path / "moved" / name).read_bytes()
 
 
 def test_one_stage_alone_needs_those_before_it_and_none_after(tmp_path):

@@ -277,6 +277,15 @@ def test_what_is_said_of_a_run_is_said_of_its_test_tiles(small):
     assert found["ssim"]["U-Net"] < 0.2 and abs(value(found["table"], "U-Net").value - 1 / 3) < 0.05
     counts = np.array(found["confusion"]["counts"])
     assert np.trace(counts) / counts.sum() == pytest.approx(value(found["table"], "U-Net").value)
+    told, tested = evaluation.headline(found), index[index.split == "test"]
+    kept = {name: sik.tiles.only(sik.rasters.read_codes(truths[name]), tested[tested.scene == name]) for name in truths}
+    truth = np.concatenate([kept[name][kept[name] != 255] for name in kept])
+    said = np.concatenate([maps[name][kept[name] != 255] for name in kept])
+    assert told["water_recall"] == pytest.approx((said[truth == 0] == 0).mean())
+    assert told["concentration_error"] == pytest.approx((said > 0).mean() - (truth > 0).mean())
+    assert evaluation.headline(found | {"against": "labels"}) == {}
+    dry = {"counts": [[0, 0, 0], *counts[1:].tolist()]}
+    assert "water_recall" not in evaluation.headline(found | {"confusion": dry})
 
 
 def test_seeds_give_mean_and_spread():

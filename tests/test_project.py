@@ -109,6 +109,9 @@ def test_readme_numbers_come_from_the_demos_file():
     shown = re.findall(r"\| (\d+\.\d) % \|", (ROOT / "README.md").read_text())
     keys = ("accuracy", "accuracy_labels", "accuracy_cuts", "majority_accuracy")
     assert shown == [f"{100 * figures[key]:.1f}" for key in keys]
+    water, error = (100 * figures[key] for key in ("water_recall", "concentration_error"))
+    told = f"finds {water:.1f} % of the open water, and puts the ice concentration {error:.1f} points too high"
+    assert told in (ROOT / "README.md").read_text()
 
 
 def test_figures_of_the_benchmark_in_the_readme_are_measured():

@@ -79,7 +79,7 @@ def test_every_figure_of_the_report_is_in_the_manifest_by_its_key(demo):
             assert told in (str(value), "–"), key
             continue
         number = float(told.replace(",", "").removesuffix(" %"))
-        share = told.endswith("%") or re.search(r"/(low|high|error)$", key)
+        share = told.endswith("%") or re.search(r"(low|high|error)$", key)
         digits = len(told.removesuffix(" %").partition(".")[2])
         assert number == pytest.approx(value * (100 if share else 1), abs=0.51 * 10**-digits), key
     rest = " ".join(page.words)
@@ -141,6 +141,15 @@ def test_whatever_a_manifest_holds_is_text(demo, tmp_path):
     report.compare([code, hostile, demo[0]], tmp_path / "both.html")
     both = (tmp_path / "both.html").read_text()
     assert "<b onclick" not in both and 'href="javascript:' not in both and "javascript%3Aalert" in both
+
+
+def test_runs_tested_on_other_scenes_are_named(demo, tmp_path):
+    shutil.copytree(demo[0], tmp_path / "other")
+    manifest = json.loads((tmp_path / "other" / "run.json").read_text())
+    for scenes, told in ((manifest["scenes"], False), (dict.fromkeys(manifest["scenes"], "0" * 68), True)):
+        (tmp_path / "other" / "run.json").write_text(json.dumps(manifest | {"scenes": scenes}))
+        report.compare([demo[0], tmp_path / "other"], tmp_path / "both.html")
+        assert ("tested on other scenes" in (tmp_path / "both.html").read_text()) == told
 
 
 def test_a_manifest_that_is_damaged_is_told(demo, tmp_path):

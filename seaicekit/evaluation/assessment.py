@@ -6,10 +6,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from seaicekit import scenes
 from seaicekit import tiles as tiling
 from seaicekit.evaluation import inputs
 from seaicekit.evaluation.calibration import reliability
+from seaicekit.evaluation.matrices import ice_share, sea_rows
 from seaicekit.evaluation.references import common_legend
 from seaicekit.evaluation.rules import compare, concentration, fit_table, score_tiles
 from seaicekit.evaluation.similarity import ssim
@@ -123,9 +126,21 @@ def _similarity(
 
 
 def headline(found: dict) -> dict[str, float]:
-    """Return what people are told first of what `assess` found: key → share; empty without truth."""
+    """Return what people are told first of what `assess` found: key → share; empty without truth.
+
+    Beside the accuracies stands what they hide where water is rare: ``water_recall``, the share of the truth's
+    water that the map finds (left out if there is none), and ``concentration_error``, the map's ice concentration
+    less the truth's, over all test pixels.
+    """
     if found["against"] != "truth":
         return {}
     rows = found["table"]
     rows = rows[(rows["score"] == "accuracy") & (rows["stratum"] == "all")].set_index("rule")["value"]
-    return {key: float(rows[rule if rule in rows else FIXED]) for key, rule in RULES.items()}
+    accuracies = {key: float(rows[rule if rule in rows else FIXED]) for key, rule in RULES.items()}
+    counts, sea = np.asarray(found["confusion"]["counts"]), sea_rows(found["legend"])
+    if sea is None or not counts[sea[1]].any():
+        return accuracies
+    return accuracies | {
+        "water_recall": float(counts[sea[1]][:, sea[1]].sum() / counts[sea[1]].sum()),
+        "concentration_error": float(ice_share(counts.sum(axis=0), sea) - ice_share(counts.sum(axis=1), sea)),
+    }

@@ -99,23 +99,22 @@ def predict(guess: float | None, truth: float, unit: str = "") -> Note:
     Parameters
     ----------
     guess : float or None
-        None keeps the truth hidden: first guess, then look.
+        None keeps the truth hidden: first guess, then look. So does what is no number.
     truth : float
     unit : str
-
-    Raises
-    ------
-    InputError
-        A guess that is no number.
     """
     if guess is None:
         return Note("Not yet guessed. Write a number in place of None, then run this cell again.")
-    truth, guess = float(truth), _number(guess)
+    try:
+        truth, guess = float(truth), _number(guess)
+    except InputError as error:
+        return Note(str(error), False)
     if truth and abs(guess - truth) <= 0.1 * abs(truth):
         said = "Within a tenth of it: well guessed."
     else:
         said = "Too high" if guess > truth else "Too low"
-        said += f", by {abs(guess - truth):.3g} {unit}".rstrip() + ". What did you not think of?"
+        said += f", by {abs(guess - truth):.3g} {'points' if unit == '%' else unit}".rstrip()
+        said += ". What did you not think of?"
     return Note(said, None, (("your guess", guess), ("the truth", truth)), unit)
 
 

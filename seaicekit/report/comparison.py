@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 # Key in ``figures`` → title; of the first group more is better, of the second less.
 MORE = {
     "accuracy": "Map", "accuracy_labels": "Filter and cuts", "accuracy_cuts": "Cuts alone",
-    "majority_accuracy": "Commonest class", "agreement": "Map's agreement with labels",
-    "agreement_majority": "Commonest class's",
+    "majority_accuracy": "Commonest class", "water_recall": "Open water found",
+    "agreement": "Map's agreement with labels", "agreement_majority": "Commonest class's",
 }  # fmt: skip
 LESS = {"calibration_error": "Calibration error", "total_seconds": "Seconds", "peak_memory_gb": "Memory, GB"}
 
@@ -56,7 +56,7 @@ def compare(runs: Sequence[str | os.PathLike], path: str | os.PathLike) -> pd.Da
         raise InputError(f"{', '.join(map(str, runs))}: no run there has finished; run them first")
     varied = _varied([run["parameters"] for run in finished.values()])
     kept = [key for key in MORE | LESS if any(key in run["figures"] for run in finished.values())]
-    names = _names(list(finished))
+    names, first = _names(list(finished)), next(iter(finished))
     table = pd.DataFrame(
         {"run": names[folder], "folder": folder}
         | {name: run["parameters"].get(name) for name in varied}
@@ -67,6 +67,11 @@ def compare(runs: Sequence[str | os.PathLike], path: str | os.PathLike) -> pd.Da
         table.to_csv(place, index=False)
     notes = [f"{folder}: has not finished, and is left out." for folder in found if folder not in finished]
     notes += [f"{names[folder]}: {note}" for folder, run in finished.items() if (note := untrained(run["figures"]))]
+    notes += [
+        f"{names[folder]}: tested on other scenes than {names[first]}, so their scores cannot be compared."
+        for folder in finished
+        if _tested(finished[folder]) != _tested(finished[first])
+    ]
     scene = _common_scene(finished)
     try:
         drawn = _small_multiples(finished, names, scene) if scene else None
@@ -116,6 +121,11 @@ def _best(table: pd.DataFrame, kept: list[str]) -> dict[str, list[str]]:
         top = values.max() if key in MORE else values.min()
         found[key] = [] if values.nunique() < 2 else table["run"][values == top].tolist()
     return found
+
+
+def _tested(run: dict) -> set[tuple[str, str | None]]:
+    """Return a run's test scenes, each with the checksum of its content."""
+    return {(row["scene"], run["scenes"].get(row["scene"])) for row in run["metrics"]["maps"] if row["split"] == "test"}
 
 
 def _common_scene(runs: dict[str, dict]) -> str | None:

@@ -102,6 +102,9 @@ def summary(figures: dict) -> str:
     if "accuracy" in figures:
         lines.append(f"Accuracy against truth, on {figures['held_out']} that were not trained on:")
         lines += [f"  {100 * figures[key]:6.2f} %  {name}" for key, name in SCORES.items()]
+        if "water_recall" in figures:
+            lines.append(f"  {100 * figures['water_recall']:6.2f} %  of the truth's open water is found by the map")
+            lines.append(f"  {100 * figures['concentration_error']:+6.2f} points  error of the map's ice concentration")
     else:
         lines.append("No truth came with these scenes, so there is no accuracy.")
     agreement = 100 * figures["agreement"]
