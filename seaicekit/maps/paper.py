@@ -92,7 +92,7 @@ def _figure(
             place = polar.projector(crs)(spot["longitude"], spot["latitude"])
             axis.plot(*place, "o", color=spot["colour"], markersize=4, markeredgecolor="#24313a", zorder=6)
         letter = f"({chr(97 + number)}) " if len(layers) > 1 else ""
-        axis.set_title(f"{letter}{_plain(layer.name)}", fontsize=10, loc="left", pad=13)
+        axis.set_title(f"{letter}{_plain(layer.name)}", fontsize=10, loc="left", pad=20)
     for axis in axes[len(layers) :]:
         axis.set_axis_off()
     if title:
