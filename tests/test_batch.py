@@ -169,6 +169,11 @@ def test_a_moved_run_is_left_as_it_is(killed, tmp_path):
     assert str(tmp_path) in tiles["path"][0]
     for name in ("scenes.json", "labels/labels.csv", "tiles.parquet", "maps/maps.json"):
         assert b"again" not in (tmp_path / "moved" / name).read_bytes()
+    for folder in (".", "figures"):
+        (tmp_path / "moved" / folder / f"{PARTIAL}left").mkdir()
+    done = command("run", "--out", tmp_path / "moved", *given(TINY))
+    assert done.returncode == 0 and done.stderr.count("unchanged") == 5, done.stderr
+    assert partial(tmp_path) == []
 
 
 @pytest.mark.exhaustive

@@ -133,8 +133,9 @@ def run(
     started, done, fresh = datetime.now(UTC).isoformat(timespec="seconds"), {}, not (out / RUN_MARK).exists()
     created = _prepare(out)
     with _alone(out):
-        for partial in out.glob(f"{PARTIAL}*"):  # of a run that was killed
-            shutil.rmtree(partial, ignore_errors=True)
+        for folder in (out, out / "figures"):  # which no stage has for its own, so none would clear them
+            for partial in folder.glob(f"{PARTIAL}*"):  # of a run that was killed
+                shutil.rmtree(partial, ignore_errors=True)
         record = resume.Record(out)
         for number, stage in enumerate(STAGES, 1):
             step = resume.next_step(stage, out, given, record, again)
