@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MORE = {
     "accuracy": "Map", "accuracy_labels": "Filter and cuts", "accuracy_cuts": "Cuts alone",
     "majority_accuracy": "Commonest class", "water_recall": "Open water found",
-    "agreement": "Map's agreement with labels", "agreement_majority": "Commonest class's",
+    "agreement": "Map agrees with labels", "agreement_majority": "Commonest class agrees",
 }  # fmt: skip
 LESS = {"calibration_error": "Calibration error", "total_seconds": "Seconds", "peak_memory_gb": "Memory, GB"}
 
@@ -67,10 +67,9 @@ def compare(runs: Sequence[str | os.PathLike], path: str | os.PathLike) -> pd.Da
         table.to_csv(place, index=False)
     notes = [f"{folder}: has not finished, and is left out." for folder in found if folder not in finished]
     notes += [f"{names[folder]}: {note}" for folder, run in finished.items() if (note := untrained(run["figures"]))]
+    apart = [folder for folder in finished if _tested(finished[folder]) != _tested(finished[first])]
     notes += [
-        f"{names[folder]}: tested on other scenes than {names[first]}, so their scores cannot be compared."
-        for folder in finished
-        if _tested(finished[folder]) != _tested(finished[first])
+        f"{names[each]}: tested on other scenes than {names[first]}; their scores cannot be compared." for each in apart
     ]
     scene = _common_scene(finished)
     try:
@@ -80,7 +79,7 @@ def compare(runs: Sequence[str | os.PathLike], path: str | os.PathLike) -> pd.Da
         notes.append(f"No maps: {error}")
     page = environment().get_template("comparison.html.j2").render(
         name="Runs compared", rows=_told(table, varied, kept, Path(path)), varied=varied, notes=notes, scene=scene,
-        columns={key: (MORE | LESS)[key] for key in kept}, best=_best(table, kept),
+        columns={key: (MORE | LESS)[key] for key in kept}, best=_best(table, [] if apart else kept),
         picture=drawn,
     )  # fmt: skip
     write_text(path, page)
@@ -130,8 +129,7 @@ def _tested(run: dict) -> set[tuple[str, str | None]]:
 
 def _common_scene(runs: dict[str, dict]) -> str | None:
     """Return the first test scene that all runs have mapped."""
-    tested = [[row["scene"] for row in run["metrics"]["maps"] if row["split"] == "test"] for run in runs.values()]
-    return next((scene for scene in tested[0] if all(scene in each for each in tested)), None)
+    return min((scene for scene, _ in set.intersection(*map(_tested, runs.values()))), default=None)
 
 
 def _small_multiples(runs: dict[str, dict], names: dict[str, str], scene: str) -> str:
