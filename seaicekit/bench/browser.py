@@ -86,8 +86,16 @@ def open_notebook(page: Page, address: str, path: str | Path) -> None:
 
 def run_all(page: Page) -> None:
     """Run all cells of the notebook that is open, in a new kernel."""
-    page.click(".lm-MenuBar-itemLabel:text-is('Run')")
-    page.click(".lm-Menu-itemLabel:text-is('Run All Cells')")
+    from playwright.sync_api import TimeoutError
+
+    begun = r".jp-NotebookPanel:not(.lm-mod-hidden) .jp-InputPrompt:text-matches('\\[(\\*|\\d+)\\]')"
+    for _ in range(6):  # JupyterLab forgets the order if the kernel is not there yet
+        page.click(".lm-MenuBar-itemLabel:text-is('Run')")
+        page.click(".lm-Menu-itemLabel:text-is('Run All Cells')")
+        with contextlib.suppress(TimeoutError):
+            page.wait_for_selector(begun, timeout=5_000)
+            return
+    raise RuntimeError("no cell has begun to run")
 
 
 def end_kernels(address: str) -> None:
