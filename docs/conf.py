@@ -1,4 +1,7 @@
-"""How the pages are made: README and guide, the reference from docstrings, notebooks as a run executed them."""
+"""How the pages are made.
+
+README and guide, the reference from docstrings, notebooks as a run executed them.
+"""
 
 import base64
 import json
@@ -15,9 +18,13 @@ HERE = Path(__file__).parent
 project, author, copyright = "seaicekit", "The seaicekit developers", "The seaicekit developers, Apache-2.0"
 release = version = seaicekit.__version__
 extensions = [
-    "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.viewcode",
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
     "sphinx_design",
-]  # fmt: skip
+]
 exclude_patterns = ["_build", "_templates"]
 templates_path = ["_templates"]
 default_role = "py:obj"
@@ -53,7 +60,10 @@ html_sidebars = {"index": []}
 
 
 def run_folder() -> Path:
-    """Return the run whose notebooks are shown: the environment's, else a demo, which is kept for the next build."""
+    """Return the run whose notebooks are shown.
+
+    The environment's, else a demo, which is kept for the next build.
+    """
     given = os.environ.get("SEAICEKIT_RUN")
     if not given:
         given = HERE / "_build" / "demo"
@@ -68,7 +78,9 @@ def copy_notebooks(run: Path) -> None:
     for path in sorted(run.glob("notebooks/*.ipynb")):
         notebook = json.loads(path.read_text())
         for cell in notebook["cells"]:
-            cell["outputs"] = [shown for each in cell.get("outputs", ()) if (shown := _picture(each, pictures))]
+            cell["outputs"] = [
+                shown for each in cell.get("outputs", ()) if (shown := _picture(each, pictures))
+            ]
             if cell["cell_type"] != "code":
                 del cell["outputs"]
         notebook["metadata"].pop("widgets", None)

@@ -49,8 +49,8 @@ def colour_table(legend: Sequence[SeaIceClass] = LEGEND) -> dict[int, tuple[int,
 def concentration(areas: Mapping[int, float], legend: Sequence[SeaIceClass]) -> float | None:
     """Return the ice concentration, 0 to 1: which share of the sea is ice.
 
-    Water is each class with "water" in its name. Cloud, shadow, land and no data are no sea. All else is ice, as a
-    melt pond on it is.
+    Water is each class with "water" in its name. Cloud, shadow, land and no data are no sea. All else is ice,
+    as a melt pond on it is.
 
     Parameters
     ----------

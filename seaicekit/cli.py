@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from seaicekit import __version__, sources
+from seaicekit import __version__
 from seaicekit.files import InputError
+from seaicekit.scenes import split_source
 
-PRESETS = Path(__file__).parent / "presets"
+PRESETS = Path(__file__).parent / "pipeline" / "presets"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,7 +27,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"seaicekit: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("seaicekit: interrupted; what finished is kept, the same command goes on from there", file=sys.stderr)
+        print(
+            "seaicekit: interrupted; what finished is kept, the same command goes on from there",
+            file=sys.stderr,
+        )
         return 130
     except RuntimeError as error:
         from seaicekit.pipeline import StageError
@@ -42,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"seaicekit {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     demo = commands.add_parser("demo", help="the whole chain on four synthetic scenes with known truth")
-    demo.add_argument("--out", default="runs/demo", metavar="DIR", help="the run's folder (default: %(default)s)")
+    demo.add_argument(
+        "--out", default="runs/demo", metavar="DIR", help="the run's folder (default: %(default)s)"
+    )
     demo.set_defaults(command=_demo)
     run = commands.add_parser(
         "run",
@@ -53,10 +59,18 @@ def _parser() -> argparse.ArgumentParser:
         "stopped. Exit codes: 0 done; 1 a notebook failed, or with --strict a scene was set aside; 2 wrong input; "
         "130 interrupted.",
     )
-    run.add_argument("params", nargs="?", metavar="PARAMS.yaml", help="parameters: a YAML file of name: value, or "
-                     "one that comes with seaicekit: demo, paper")  # fmt: skip
-    run.add_argument("--scenes", metavar="FOLDER", help="a folder of images, searched through, or a quoted pattern")
-    run.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME of the scenes' folder)")
+    run.add_argument(
+        "params",
+        nargs="?",
+        metavar="PARAMS.yaml",
+        help="parameters: a YAML file of name: value, or one that comes with seaicekit: demo, paper",
+    )
+    run.add_argument(
+        "--scenes", metavar="FOLDER", help="a folder of images, searched through, or a quoted pattern"
+    )
+    run.add_argument(
+        "--out", metavar="DIR", help="the run's folder (default: runs/NAME of the scenes' folder)"
+    )
     run.add_argument(
         "-p",
         dest="more",
@@ -66,8 +80,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("NAME", "VALUE"),
         help="set one parameter, as in -p epochs 30",
     )
-    run.add_argument("--dry-run", action="store_true", help="say what would be run and what is there already, and why")
-    run.add_argument("--from", dest="start", metavar="STAGE", help="run this stage and all after it anew; 03 will do")
+    run.add_argument(
+        "--dry-run", action="store_true", help="say what would be run and what is there already, and why"
+    )
+    run.add_argument(
+        "--from", dest="start", metavar="STAGE", help="run this stage and all after it anew; 03 will do"
+    )
     run.add_argument("--only", metavar="STAGE", help="run this stage and no other")
     run.add_argument("--force", action="store_true", help="run all stages anew")
     run.add_argument("--strict", action="store_true", help="exit with 1 if a scene was set aside")
@@ -83,127 +101,48 @@ def _parser() -> argparse.ArgumentParser:
         "seaicekit run --scenes FOLDER -p thresholds calibration/thresholds.json; "
         "for labels as you saw them also what the tuner told when it saved.",
     )
-    tune.add_argument("scenes", nargs="?", metavar="FOLDER", help="a folder of images, or a quoted pattern; without "
-                      "it two synthetic scenes")  # fmt: skip
-    tune.add_argument("--out", default="calibration", metavar="DIR", help="cuts and points (default: %(default)s)")
-    tune.add_argument("--thresholds", metavar="FILE", help="cuts to begin with, saved by an earlier calibration")
+    tune.add_argument(
+        "scenes",
+        nargs="?",
+        metavar="FOLDER",
+        help="a folder of images, or a quoted pattern; without it two synthetic scenes",
+    )
+    tune.add_argument(
+        "--out", default="calibration", metavar="DIR", help="cuts and points (default: %(default)s)"
+    )
+    tune.add_argument(
+        "--thresholds", metavar="FILE", help="cuts to begin with, saved by an earlier calibration"
+    )
     tune.add_argument("--no-browser", action="store_true", help="only print the address")
     tune.set_defaults(command=_tune)
-    doctor = commands.add_parser("doctor", help="whether this machine has what is needed, and what to do if not")
+    doctor = commands.add_parser(
+        "doctor", help="whether this machine has what is needed, and what to do if not"
+    )
     doctor.set_defaults(command=_doctor)
-    bench = commands.add_parser("bench", help="measure speed and quality").add_subparsers(required=True, metavar="WHAT")
-    label = bench.add_parser("label", help="labelling, beside the published form; some 15 minutes in full")
-    label.add_argument("--scenes", type=int, default=66, metavar="N", help="how many scenes (default: %(default)s)")
-    label.add_argument("--size", type=int, default=2048, metavar="PIXELS", help="a side (default: %(default)s)")
-    label.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
-    label.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
-    label.set_defaults(command=_bench_label)
-    accuracy = bench.add_parser("accuracy", help="maps of held-out scenes beside their baselines; half an hour in full")
-    accuracy.add_argument("--setting", nargs="+", default=["demo", "hard"], metavar="NAME", help="demo, hard")
-    accuracy.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="one training each")
-    accuracy.add_argument("--inputs", nargs="+", default=["rgb", "filtered"], metavar="NAME", help="what networks see: "
-                          "rgb, and for the paper's tables on the first setting others")  # fmt: skip
-    accuracy.add_argument("--epochs", type=int, metavar="N", help="of each training")
-    accuracy.add_argument("--on", default="heldout", choices=["heldout", "development"], help="which scenes to score")
-    accuracy.add_argument("--dir", default="runs/accuracy", metavar="DIR", help="a stopped run goes on there "
-                          "(default: %(default)s)")  # fmt: skip
-    accuracy.add_argument("--json", metavar="FILE", help="write rows and tables there, too")
-    accuracy.set_defaults(command=_bench_accuracy)
-    tuner = bench.add_parser("tuner", help="how quickly the tuner follows, and how good its fits are; some minutes")
-    tuner.add_argument("--size", type=int, default=2048, metavar="PIXELS", help="a scene's side (default: %(default)s)")
-    tuner.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
-    tuner.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
-    tuner.set_defaults(command=_bench_tuner)
-    train = bench.add_parser("train", help="training: scaling over ranks, beside Keras' fit; some 20 minutes")
-    train.add_argument("--ranks", default="1,2", metavar="N,N", help="numbers of ranks (default: %(default)s)")
-    train.add_argument("--count", type=int, default=32, metavar="N", help="tiles an epoch (default: %(default)s)")
-    train.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
-    train.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
-    train.set_defaults(command=_bench_train)
-    predict = bench.add_parser("predict", help="mapping whole scenes, beside Keras' predict; some 10 minutes")
-    predict.add_argument("--size", type=int, default=2048, metavar="PIXELS", help="a side (default: %(default)s)")
-    predict.add_argument("--part", nargs="+", metavar="NAME", help="some parts only; a wrong name lists them")
-    predict.add_argument("--json", metavar="FILE", help="write rows and raw timings there, too")
-    predict.set_defaults(command=_bench_predict)
-    lessons = bench.add_parser("lessons", help="memory and time of each lesson in JupyterLab on one core; some minutes")
-    lessons.add_argument("--json", metavar="FILE", help="write rows there, too")
-    lessons.set_defaults(command=_bench_lessons)
     return parser
 
 
 def _tune(arguments: argparse.Namespace) -> int:
-    from seaicekit import catalogues, pipeline
+    from seaicekit import pipeline, scenes
     from seaicekit.thresholds import Thresholds
 
     if arguments.scenes:
-        catalogues.find(arguments.scenes)  # wrong input is told here, not on a page
+        scenes.find_scenes(arguments.scenes)  # wrong input is told here, not on a page
     if arguments.thresholds:
         Thresholds.load(arguments.thresholds)
     given = {"scenes": arguments.scenes, "folder": arguments.out, "thresholds": arguments.thresholds}
-    return pipeline.serve_tuner({name: value for name, value in given.items() if value}, not arguments.no_browser)
+    return pipeline.serve_tuner(
+        {name: value for name, value in given.items() if value}, not arguments.no_browser
+    )
 
 
 def _doctor(_: argparse.Namespace) -> int:
-    from seaicekit import doctor
+    from seaicekit import pipeline
 
-    findings = doctor.examine()
-    print(doctor.table(findings))
-    print("\nVersions: " + ", ".join(f"{name} {version}" for name, version in doctor.versions().items()))
-    return 0 if doctor.complete(findings) else 1
-
-
-def _bench_label(arguments: argparse.Namespace) -> int:
-    from seaicekit.bench import label
-
-    settings = {"scenes": arguments.scenes, "size": arguments.size, "distinct scenes": label.DISTINCT}
-    return _measured(*label.run(arguments.scenes, arguments.size, arguments.part), settings, arguments.json)
-
-
-def _bench_tuner(arguments: argparse.Namespace) -> int:
-    from seaicekit.bench import tuner
-
-    return _measured(*tuner.run(arguments.size, arguments.part), {"size": arguments.size}, arguments.json)
-
-
-def _bench_train(arguments: argparse.Namespace) -> int:
-    from seaicekit.bench import train
-
-    try:
-        ranks = [int(number) for number in arguments.ranks.split(",")]
-    except ValueError:
-        raise InputError(f"--ranks: must be numbers such as 1,2, not {arguments.ranks!r}") from None
-    settings = {"ranks": ranks, "count": arguments.count}
-    return _measured(*train.run(ranks, arguments.count, parts=arguments.part), settings, arguments.json)
-
-
-def _bench_predict(arguments: argparse.Namespace) -> int:
-    from seaicekit.bench import predict
-
-    return _measured(*predict.run(arguments.size, arguments.part), {"size": arguments.size}, arguments.json)
-
-
-def _bench_lessons(arguments: argparse.Namespace) -> int:
-    from seaicekit.bench import lessons
-
-    return _measured(*lessons.measured(), {"cores": 1}, arguments.json)
-
-
-def _bench_accuracy(arguments: argparse.Namespace) -> int:
-    from seaicekit.bench import accuracy
-
-    given = {} if arguments.epochs is None else {"epochs": arguments.epochs}
-    asked = arguments.setting, arguments.seeds, arguments.dir, arguments.inputs, arguments.on
-    settings = {"settings": arguments.setting, "seeds": arguments.seeds, "scored on": arguments.on}
-    return _measured(*accuracy.run(*asked, **given), settings, arguments.json)
-
-
-def _measured(rows: list[dict], raw: dict, settings: dict, file: str | None) -> int:
-    from seaicekit import bench
-
-    print(bench.table(rows))
-    if file:
-        bench.save(file, rows, raw, settings)
-    return 0
+    findings = pipeline.examine()
+    print(pipeline.table(findings))
+    print("\nVersions: " + ", ".join(f"{name} {version}" for name, version in pipeline.versions().items()))
+    return 0 if pipeline.complete(findings) else 1
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -224,12 +163,16 @@ def _run(arguments: argparse.Namespace) -> int:
         if not scenes and given.get(other):
             return _chain(out or Path("runs") / other.split("_")[0], given, arguments)
     if not scenes:
-        raise InputError("scenes: missing parameter; give --scenes FOLDER, or scenes: FOLDER in the YAML file")
+        raise InputError(
+            "scenes: missing parameter; give --scenes FOLDER, or scenes: FOLDER in the YAML file"
+        )
     if isinstance(scenes, list):  # a run of each
         return _chain(out or Path("runs") / "grid", given, arguments)
     if not isinstance(scenes, str):
         raise InputError(f"scenes: must be the path of a folder, not {scenes!r}")
-    return _chain(out or Path("runs") / (Path(sources.split(scenes)[0].split("*")[0]).name or "mine"), given, arguments)
+    return _chain(
+        out or Path("runs") / (Path(split_source(scenes)[0].split("*")[0]).name or "mine"), given, arguments
+    )
 
 
 def _yaml(text: str, where: str) -> Any:
@@ -274,17 +217,25 @@ def _chain(out: str | Path, given: dict, arguments: argparse.Namespace | None = 
     again, only = _stages(arguments, pipeline.STAGES) if arguments else ((), pipeline.STAGES)
     runs = pipeline.grid(given)
     if arguments and arguments.dry_run:
-        told = [_dry_run(Path(out).expanduser().resolve() / name, chosen, again) for name, chosen in runs.items()]
+        told = [
+            _dry_run(Path(out).expanduser().resolve() / name, chosen, again) for name, chosen in runs.items()
+        ]
         if len(runs) > 1:
-            print(f"{len(runs)} runs; what several have in common is made once, so all takes less than the sum.")
+            print(
+                f"{len(runs)} runs; what several have in common is made once, so all takes less than the sum."
+            )
         return max(told)
     if "" not in runs:
         if only != pipeline.STAGES:
-            raise InputError("--only: does not go with lists of parameters; give one run's folder and parameters")
+            raise InputError(
+                "--only: does not go with lists of parameters; give one run's folder and parameters"
+            )
         return _swept(out, pipeline.sweep(out, given, again=again), arguments)
     manifest = pipeline.run(out, given, again=again, only=only)
     if "metrics" not in manifest:
-        print(f"Done: {', '.join(manifest['figures']['seconds'])}. Report so far: {Path(out) / 'report.html'}")
+        print(
+            f"Done: {', '.join(manifest['figures']['seconds'])}. Report so far: {Path(out) / 'report.html'}"
+        )
         return 0
     print("\n" + report.summary(manifest["figures"]))
     for row in manifest["quarantined"]:
@@ -296,7 +247,7 @@ def _chain(out: str | Path, given: dict, arguments: argparse.Namespace | None = 
 
 
 def _swept(out: str | Path, made: dict[str, dict], arguments: argparse.Namespace | None) -> int:
-    from seaicekit.pipeline.sweep import COMPARISON
+    from seaicekit.pipeline import COMPARISON
 
     page = Path(out).absolute() / COMPARISON
     _show_comparison(page)
@@ -332,7 +283,9 @@ def _stages(arguments: argparse.Namespace, known: tuple[str, ...]) -> tuple[tupl
         return found[0]
 
     if arguments.only and (arguments.start or arguments.force):
-        raise InputError("--only: leaves the other stages as they are, so it does not go with --from or --force")
+        raise InputError(
+            "--only: leaves the other stages as they are, so it does not go with --from or --force"
+        )
     if arguments.only:
         only = (known[named(arguments.only)],)
         return only, only

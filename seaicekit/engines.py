@@ -208,9 +208,13 @@ def spark_session(master: str | None = None) -> Iterator[SparkSession]:
     builder = SparkSession.builder.master(master).appName("seaicekit")
     if master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
+        builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config(
+            "spark.driver.host", "127.0.0.1"
+        )
     quiet = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}"
-    builder = builder.config("spark.driver.extraJavaOptions", quiet).config("spark.ui.showConsoleProgress", "false")
+    builder = builder.config("spark.driver.extraJavaOptions", quiet).config(
+        "spark.ui.showConsoleProgress", "false"
+    )
     try:
         session = builder.getOrCreate()
     except Exception as error:
@@ -229,18 +233,29 @@ def _check_master(master: str) -> None:
         return
     for address in master.removeprefix("spark://").split(","):
         host, _, port = address.rpartition(":")
-        with contextlib.suppress(OSError, ValueError), socket.create_connection((host, int(port)), timeout=10):
+        with (
+            contextlib.suppress(OSError, ValueError),
+            socket.create_connection((host, int(port)), timeout=10),
+        ):
             return
-    raise InputError(f"master: nobody listens at {master}; start the cluster, or leave master out for this machine")
+    raise InputError(
+        f"master: nobody listens at {master}; start the cluster, or leave master out for this machine"
+    )
 
 
 @contextmanager
 def _shipped(session: SparkSession) -> Iterator[None]:
-    """Send this package, zipped, to executors that are elsewhere; once a session, which keeps it to its end."""
+    """Send this package, zipped, to executors that are elsewhere.
+
+    Once a session, which keeps it to its end.
+    """
     context, here = session.sparkContext, Path(__file__).parent
     with tempfile.TemporaryDirectory() as folder:
         if not (
-            str(context.master).startswith("local") or any(f.endswith(f"/{here.name}.zip") for f in context.listFiles)
+            str(context.master).startswith("local")
+            or any(f.endswith(f"/{here.name}.zip") for f in context.listFiles)
         ):
-            context.addPyFile(shutil.make_archive(os.path.join(folder, here.name), "zip", here.parent, here.name))
+            context.addPyFile(
+                shutil.make_archive(os.path.join(folder, here.name), "zip", here.parent, here.name)
+            )
         yield

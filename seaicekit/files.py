@@ -15,7 +15,7 @@ from typing import Any
 
 FREE_SPACE = "free some space and run the same again, what is finished stays"
 PARTIAL = ".partial-"  # how the folders of unfinished files begin
-RUN_MARK = ".seaicekit-run"  # the file that tells a run's folder from any other
+RUN_MARKER = ".seaicekit-run"  # the file that tells a run's folder from any other
 
 
 SCHEMES = ("s3", "gs", "https", "http")  # of URLs that are read and written
@@ -28,7 +28,7 @@ class InputError(ValueError):
     """Something the user gave cannot be used: one line that names it, the cause and the way out."""
 
 
-def location(path: str | os.PathLike) -> Any:
+def as_path(path: str | os.PathLike) -> Any:
     """Return a path, or for a URL such as ``s3://bucket/name`` an object of the same methods (fsspec's)."""
     if "://" not in str(path):
         return Path(path)
@@ -46,12 +46,12 @@ def is_remote(path: str | os.PathLike) -> bool:
     return "://" in str(path)
 
 
-def place(out_dir: str | os.PathLike, name: str) -> str:
+def output_path(out_dir: str | os.PathLike, name: str) -> str:
     """Return the path or URL of a file in an output folder."""
     return f"{str(out_dir).rstrip('/')}/{name}" if is_remote(out_dir) else str(Path(out_dir).resolve() / name)
 
 
-def keyless(text: str) -> str:
+def without_credentials(text: str) -> str:
     """Return text without the keys, tokens and signatures, names and passwords that URLs in it carry.
 
     A URL may stand encoded among another one's options.
@@ -61,21 +61,21 @@ def keyless(text: str) -> str:
     return re.sub(rf"(?i)((?:%3F|%26)(?:{KEYS}|key)%3D)(?:[^&#\s'\"%]|%(?!26))*", r"\1", text)
 
 
-def spoken(path: str | os.PathLike, file: str | os.PathLike) -> str:
+def relative_path(path: str | os.PathLike, file: str | os.PathLike) -> str:
     """Return how ``file`` names a path or URL, that others may read it and the run's folder be moved.
 
     It is relative if both are in one run's folder, and without keys.
     """
-    text = keyless(os.fspath(path))
+    text = without_credentials(os.fspath(path))
     if is_remote(text) or is_remote(file):
         return text
     folder = Path(os.path.realpath(file)).parent
-    root = next((each for each in (folder, *folder.parents) if (each / RUN_MARK).exists()), None)
+    root = next((each for each in (folder, *folder.parents) if (each / RUN_MARKER).exists()), None)
     inside = root is not None and text.startswith(f"{root}{os.sep}")
     return os.path.relpath(text, folder) if inside else text
 
 
-def meant(name: str, file: str | os.PathLike) -> str:
+def resolve_path(name: str, file: str | os.PathLike) -> str:
     """Return the path that a name in ``file`` stands for; the other way round than `spoken`."""
     if is_remote(name) or is_remote(file) or os.path.isabs(name):
         return name
@@ -83,7 +83,7 @@ def meant(name: str, file: str | os.PathLike) -> str:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a place to write; when the block ends well, what stands there becomes ``path`` in one step.
 
     The place is in a hidden folder beside ``path``, so that the rename stays on one file system and
@@ -95,7 +95,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     InputError
         The folder of ``path`` cannot be made or written, or is full.
     """
-    target = location(path)
+    target = as_path(path)
     remote = is_remote(path)
     try:
         if not remote:
@@ -124,12 +124,14 @@ def upload(finished: Path, target: Any) -> None:
     try:
         target.fs.put_file(str(finished), target.path)
     except Exception as error:  # each store's library has errors of its own
-        raise InputError(f"{target}: cannot write there ({error}); check the address and your credentials") from error
+        raise InputError(
+            f"{target}: cannot write there ({error}); check the address and your credentials"
+        ) from error
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write ``text`` to ``path`` in one step."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -147,7 +149,7 @@ def read_json(path: str | os.PathLike) -> dict:
         The file is missing, or is not a JSON object.
     """
     try:
-        value = json.loads(location(path).read_text(encoding="utf-8"))
+        value = json.loads(as_path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:

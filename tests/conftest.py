@@ -22,10 +22,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
+SMALL = {"epochs": 2, "batch": 2, "width": 2, "depth": 2}  # a training of seconds
+ALONE = SMALL | {"ranks": 1, "launcher": "inprocess", "progress": False}
 
 
 # Files whose tests stay on one worker, for they share the demo; these and the next ones begin first.
-DEMO, LONG = ("test_pipeline", "test_browser", "test_report"), ("test_batch",)
+DEMO = ("pipeline/test_pipeline", "test_browser", "report/test_report")
+LONG = ("pipeline/test_batch",)
+
+
+def name_of(file):
+    """Return a test file's name below ``tests``, without its ending."""
+    return str(file).replace(os.sep, "/").rpartition("tests/")[2].removesuffix(".py")
 
 
 def pytest_xdist_make_scheduler(config, log):
@@ -34,7 +42,7 @@ def pytest_xdist_make_scheduler(config, log):
 
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            file = Path(nodeid.split("::")[0]).stem
+            file = name_of(nodeid.split("::")[0])
             return "demo" if file in DEMO else file
 
     return Together(config, log)
@@ -43,7 +51,9 @@ def pytest_xdist_make_scheduler(config, log):
 def pytest_collection_modifyitems(items):
     """Begin with the longest files, so that no worker waits for one at the end."""
     order = [*DEMO, *LONG]
-    items.sort(key=lambda item: order.index(item.path.stem) if item.path.stem in order else len(order))
+    items.sort(
+        key=lambda item: order.index(name_of(item.path)) if name_of(item.path) in order else len(order)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -57,23 +67,23 @@ def real():
 @pytest.fixture(scope="session")
 def modis(real):
     """Paths of the MODIS true-colour scenes."""
-    return sik.catalogues.find(f"{real}/modis_dev/**/*truecolor*")
+    return sik.scenes.find_scenes(f"{real}/modis_dev/**/*truecolor*")
 
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
     """Four small synthetic scenes, labelled and indexed: (folder, labelled, tiles)."""
     folder = tmp_path_factory.mktemp("small")
-    sik.synthetic.write_set(folder, count=4, size=160, seed=5)
+    sik.scenes.write_synthetic_set(folder, count=4, size=160, seed=5)
     labelled = sik.autolabel(sorted((folder / "scenes").iterdir()), folder / "labels", engine="serial")
-    tiles = sik.tiles.index(labelled, folder / "tiles.parquet", size=64, test_fraction=0.5)
+    tiles = sik.tiles.index_tiles(labelled, folder / "tiles.parquet", size=64, test_fraction=0.5)
     return folder, labelled, tiles
 
 
-def command(*arguments, cwd=None, timeout=580):
-    """Run ``seaicekit`` as a user does."""
+def command(*arguments, cwd=None, timeout=580, module="seaicekit"):
+    """Run ``seaicekit`` as a user does, or another module's command."""
     return subprocess.run(
-        [sys.executable, "-m", "seaicekit", *map(str, arguments)],
+        [sys.executable, "-m", module, *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,
@@ -93,13 +103,13 @@ def demo(tmp_path_factory):
 @pytest.fixture(scope="module")  # Playwright's event loop would go on behind the tests of other modules
 def chromium():
     """A headless Chromium."""
-    from seaicekit.bench import browser
+    from benchmarks.browser import browser, chromium_path
 
     try:
-        browser.chromium_path()
+        chromium_path()
     except sik.InputError as error:
         pytest.skip(f"no browser: {error}")
-    with browser.browser() as started:
+    with browser() as started:
         yield started
 
 
@@ -155,3 +165,8 @@ def picture(path, rows=40, cols=60, channels=3, seed=0):
         pixels[:] = pixels[..., :1]
     cv2.imwrite(str(path), pixels)
     return pixels
+
+
+def distance(*folders):
+    models = [sik.training.load_model(folder / "model.keras")[0] for folder in folders]
+    return max(np.abs(a - b).max() for a, b in zip(*(model.get_weights() for model in models), strict=True))

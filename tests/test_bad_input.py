@@ -33,7 +33,12 @@ def picture(path, rows=120, cols=130):
 
 
 def raster(path, bands, **profile):
-    profile = {"driver": "GTiff", "count": len(bands), "height": bands.shape[1], "width": bands.shape[2]} | profile
+    profile = {
+        "driver": "GTiff",
+        "count": len(bands),
+        "height": bands.shape[1],
+        "width": bands.shape[2],
+    } | profile
     with rasterio.open(path, "w", dtype=bands.dtype, **profile) as target:
         target.write(bands)
     return path
@@ -61,17 +66,30 @@ def bad(tmp_path_factory):
     }
     (folder / "none.tif").touch()
     (folder / "text.jp2").write_text("not a picture")
-    corrupt = raster(folder / "corrupt.tif", noise, compress="deflate", tiled=True, blockxsize=64, blockysize=64)
+    corrupt = raster(
+        folder / "corrupt.tif", noise, compress="deflate", tiled=True, blockxsize=64, blockysize=64
+    )
     content = bytearray(corrupt.read_bytes())
     content[20_000:60_000] = bytes(40_000)
     corrupt.write_bytes(content)
     cases["corrupt"] = (corrupt, "cannot be read")
-    with rasterio.open(folder / "jp2.jp2", "w", driver="JP2OpenJPEG", count=3, height=200, width=200, dtype="uint8",
-                       quality=100, reversible=True) as target:  # fmt: skip
+    with rasterio.open(
+        folder / "jp2.jp2",
+        "w",
+        driver="JP2OpenJPEG",
+        count=3,
+        height=200,
+        width=200,
+        dtype="uint8",
+        quality=100,
+        reversible=True,
+    ) as target:
         target.write(noise)
     cases["cut_jp2"] = (cut(folder / "jp2.jp2", 40_000), "cannot be read")
     huge = {"width": 10**6, "height": 10**6, "tiled": True, "blockxsize": 8192, "blockysize": 8192}
-    with rasterio.open(folder / "huge.tif", "w", driver="GTiff", count=3, dtype="uint8", sparse_ok=True, **huge):
+    with rasterio.open(
+        folder / "huge.tif", "w", driver="GTiff", count=3, dtype="uint8", sparse_ok=True, **huge
+    ):
         pass
     cases["huge"] = (folder / "huge.tif", "1000000 x 1000000")
     with zipfile.ZipFile(folder / "climbing.zip", "w") as archive:
@@ -165,11 +183,18 @@ def test_a_full_disk_loses_nothing_that_was_finished(tiny_disk, tmp_path, block)
     noise = raster(tmp_path / "b.tif", rng.integers(0, 256, (3, 1500, 1500)).astype(np.uint8))
     for engine in ("serial", "processes"):
         with pytest.raises(sik.InputError, match=r"cannot be written.*free some space") as error:
-            sik.autolabel([small, noise], tiny_disk / "out", engine=engine, workers=1, block=block, progress=False,
-                          errors="quarantine")  # fmt: skip
+            sik.autolabel(
+                [small, noise],
+                tiny_disk / "out",
+                engine=engine,
+                workers=1,
+                block=block,
+                progress=False,
+                errors="quarantine",
+            )
         assert "\n" not in str(error.value)
         assert [path.name for path in (tiny_disk / "out").iterdir()] == ["a.tif"]
-    assert sik.rasters.read_codes(tiny_disk / "out" / "a.tif").shape == (60, 60)
+    assert sik.scenes.read_codes(tiny_disk / "out" / "a.tif").shape == (60, 60)
 
 
 def test_a_read_only_folder(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from seaicekit.bench.browser import open_notebook, run_all, serving
+from benchmarks.browser import open_notebook, run_all, serving
 
 
 @pytest.fixture(scope="module")

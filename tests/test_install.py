@@ -11,7 +11,7 @@ import zipfile
 import pytest
 from conftest import ROOT
 
-from seaicekit import launch
+from seaicekit import training
 
 
 def built(folder, *options):
@@ -36,7 +36,9 @@ def test_the_wheel_holds_the_package_with_its_notebooks_presets_schemas_and_temp
     assert not [name for name in members if "checkpoint" in name.split("/") or name.endswith(".pyc")]
     with tarfile.open(made[".gz"]) as archive:
         inside = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    assert inside >= committed("seaicekit", "notebooks", "tests", "docs", "README.md", "LICENSE", "pyproject.toml")
+    assert inside >= committed(
+        "seaicekit", "notebooks", "tests", "docs", "README.md", "LICENSE", "pyproject.toml"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +53,14 @@ def clean(tmp_path_factory):
 
 def run(cwd, *command, check=True):
     """Run a command outside the checkout, in an environment that knows nothing of this one."""
-    kept = {name: value for name, value in os.environ.items() if not re.match("VIRTUAL_ENV|PYTHON|UV_PROJECT", name)}
-    done = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, env=kept, timeout=900)
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not re.match("VIRTUAL_ENV|PYTHON|UV_PROJECT", name)
+    }
+    done = subprocess.run(
+        [*map(str, command)], cwd=cwd, capture_output=True, text=True, env=kept, timeout=900
+    )
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -70,7 +78,9 @@ def test_a_wheel_alone_runs_up_to_training_and_says_before_what_training_needs(c
         done = run(tmp_path, seaicekit, "run", *SMALL, check=False)
         assert done.returncode == 2, done.stderr
         assert "Traceback" not in done.stderr and not (tmp_path / "run").exists()
-        assert f"training needs the extra 'train' ({reason})" in done.stderr and launch.INSTALL in done.stderr
+        assert (
+            f"training needs the extra 'train' ({reason})" in done.stderr and training.INSTALL in done.stderr
+        )
 
     refused("TensorFlow is not installed")
     for stage in ("01_scenes", "02_calibrate", "03_autolabel"):
@@ -78,11 +88,13 @@ def test_a_wheel_alone_runs_up_to_training_and_says_before_what_training_needs(c
         assert done.returncode == 0 and f"{stage}. Report so far" in done.stdout, done.stderr
     assert len(list((tmp_path / "run" / "labels").glob("*.tif"))) == 4
     done = run(tmp_path, seaicekit, "run", *SMALL, "--only", "04_train", check=False)
-    assert done.returncode == 2 and launch.INSTALL in done.stderr
+    assert done.returncode == 2 and training.INSTALL in done.stderr
     shutil.rmtree(tmp_path / "run")
 
     # As pip alone does it: Horovod is built, for nothing, and without a word.
     run(tmp_path, "uv", "pip", "install", "--no-config", "--python", folder / "venv", f"{wheel}[train]")
     refused("Horovod was built without TensorFlow")
     done = run(tmp_path, seaicekit, "doctor", check=False)
-    assert done.returncode == 1 and "built without TensorFlow" in done.stdout and "Traceback" not in done.stderr
+    assert (
+        done.returncode == 1 and "built without TensorFlow" in done.stdout and "Traceback" not in done.stderr
+    )

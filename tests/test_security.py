@@ -1,4 +1,7 @@
-"""Parameter files and imagery come from anywhere: they run nothing, write nowhere else, and give nothing away."""
+"""Parameter files and imagery come from anywhere.
+
+They run nothing, write nowhere else, and give nothing away.
+"""
 
 import json
 import zipfile
@@ -28,8 +31,13 @@ def tree(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-@pytest.mark.parametrize("text", ["epochs: !!python/object/apply:os.system ['touch owned']",
-                                  "!!python/object/new:os.system ['touch owned']: 1"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "epochs: !!python/object/apply:os.system ['touch owned']",
+        "!!python/object/new:os.system ['touch owned']: 1",
+    ],
+)
 def test_a_parameter_file_runs_nothing(text, tmp_path):
     (tmp_path / "params.yaml").write_text(f"synthetic_count: 2\n{text}\n")
     done = command("run", "params.yaml", cwd=tmp_path)
@@ -38,11 +46,11 @@ def test_a_parameter_file_runs_nothing(text, tmp_path):
 
 @pytest.mark.parametrize("value", ["../../up", "/etc/up", "a/../../up", "..", ".hidden", "a\\b"])
 def test_a_scenes_name_cannot_lead_out_of_the_folder(value, tmp_path):
-    sik.synthetic.write(tmp_path / "in", 1, (64, 64))
-    item = sik.catalogues.catalogue(tmp_path / "in" / "scenes")[0].items[0].to_dict() | {"id": value}
+    sik.scenes.write_synthetic(tmp_path / "in", 1, (64, 64))
+    item = sik.scenes.catalogue(tmp_path / "in" / "scenes")[0].items[0].to_dict() | {"id": value}
     (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": [item]}))
     before = tree(tmp_path)
-    table = sik.catalogues.load_catalogue(tmp_path / "items.json")
+    table = sik.scenes.load_catalogue(tmp_path / "items.json")
     for write in (sik.autolabel, lambda paths, out, **_: sik.predict("model.keras", paths, out)):
         with pytest.raises(sik.InputError):
             write(table["path"], tmp_path / "out", engine="serial", progress=False)
@@ -65,14 +73,19 @@ def test_an_archive_is_read_where_it_is_and_never_unpacked(tmp_path):
     assert tree(tmp_path) == ["evil.zip"] and not Path("/tmp/out.txt").exists()
 
 
-@pytest.mark.parametrize("scheme", ["file", "ftp", "memory", "github", "simplecache::https", "javascript", "gopher"])
+@pytest.mark.parametrize(
+    "scheme", ["file", "ftp", "memory", "github", "simplecache::https", "javascript", "gopher"]
+)
 def test_addresses_are_of_named_schemes(scheme, tmp_path):
     address = f"{scheme}://host/a.json"
     for use in (
-        sik.open_scene, sik.Thresholds.load, files.read_json, lambda path: files.write_text(path, ""),
+        sik.open_scene,
+        sik.Thresholds.load,
+        files.read_json,
+        lambda path: files.write_text(path, ""),
         lambda path: sik.autolabel(path, tmp_path, engine="serial"),
         lambda path: sik.search("Ross Sea", "2019", catalog=path),
-    ):  # fmt: skip
+    ):
         with pytest.raises(sik.InputError):
             use(address)
 
@@ -88,40 +101,49 @@ def test_the_raster_librarys_own_addresses_are_no_paths(path):
 def test_files_that_lead_elsewhere_are_no_scenes(tmp_path):
     """A VRT reads whatever file or server it names."""
     vrt = tmp_path / "scene.tif"
-    vrt.write_text("<VRTDataset rasterXSize='1' rasterYSize='1'><VRTRasterBand dataType='Byte' band='1'>"
-                   "<SimpleSource><SourceFilename>/etc/passwd</SourceFilename></SimpleSource></VRTRasterBand>"
-                   "</VRTDataset>")  # fmt: skip
+    vrt.write_text(
+        "<VRTDataset rasterXSize='1' rasterYSize='1'><VRTRasterBand dataType='Byte' band='1'>"
+        "<SimpleSource><SourceFilename>/etc/passwd</SourceFilename></SimpleSource></VRTRasterBand>"
+        "</VRTDataset>"
+    )
     with pytest.raises(sik.InputError):
         sik.open_scene(vrt)
 
 
 @pytest.mark.parametrize("address", SIGNED)
 def test_keys_are_written_nowhere(address, tmp_path):
-    assert SECRET not in files.keyless(address) and "https://" in files.keyless(address)
-    assert SECRET not in files.spoken(address, tmp_path / "labels.csv")
+    assert SECRET not in files.without_credentials(address) and "https://" in files.without_credentials(
+        address
+    )
+    assert SECRET not in files.relative_path(address, tmp_path / "labels.csv")
     for name in ("scenes", "thresholds", "catalog", "master"):
         with pytest.raises(sik.InputError, match="carries a key") as told:
             pipeline.validate({name: address})
         assert SECRET not in str(told.value)
     with pytest.raises(sik.InputError) as told:
-        sik.catalogues.catalogue(address)
+        sik.scenes.catalogue(address)
     assert SECRET not in str(told.value)
 
 
 def test_addresses_without_keys_stay_as_they_are():
-    for address in ("https://host/a.tif?versionId=3&download=1", "s3://bucket/monkey=1/a.tif#bands=4,3,2", "a?.tif",
-                    "https://host/a@2x.tif", "/data/key=1/a.tif"):  # fmt: skip
-        assert files.keyless(address) == address
+    for address in (
+        "https://host/a.tif?versionId=3&download=1",
+        "s3://bucket/monkey=1/a.tif#bands=4,3,2",
+        "a?.tif",
+        "https://host/a@2x.tif",
+        "/data/key=1/a.tif",
+    ):
+        assert files.without_credentials(address) == address
 
 
 def test_a_model_runs_no_code_of_its_own(tmp_path):
     """Keras' safe mode refuses a layer that holds a function."""
     import keras
 
-    from seaicekit import models
+    from seaicekit import training
 
     network = keras.Sequential([keras.layers.Input((64, 64, 3)), keras.layers.Lambda(lambda x: x)])
-    card = models.Card(legend=sik.classes.LEGEND, inputs="rgb", normalisation="scale", size=64, cell=2)
-    models.save(network, tmp_path / "model.keras", card)
+    card = training.Card(legend=sik.classes.LEGEND, inputs="rgb", normalisation="scale", size=64, cell=2)
+    training.save_model(network, tmp_path / "model.keras", card)
     with pytest.raises(sik.InputError, match="cannot be loaded"):
-        models.load(tmp_path / "model.keras")
+        training.load_model(tmp_path / "model.keras")

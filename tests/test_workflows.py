@@ -30,7 +30,14 @@ def told(pattern):
     [("github-workflows", sorted(FOLDER.glob("*.yml"))), ("citation-file-format", [ROOT / "CITATION.cff"])],
 )
 def test_files_are_valid(schema, files):
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, files)]
+    command = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        f"vendor.{schema}",
+        *map(str, files),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
@@ -49,13 +56,17 @@ def test_the_tests_are_those_of_ci_run():
 
 def test_the_pages_are_built_as_contributing_says():
     assert told("sphinx-build") in commands("docs")
-    upload = next(step for step in WORKFLOWS["docs"]["jobs"]["build"]["steps"] if "upload" in step.get("uses", ""))
+    upload = next(
+        step for step in WORKFLOWS["docs"]["jobs"]["build"]["steps"] if "upload" in step.get("uses", "")
+    )
     assert told("sphinx-build").endswith(upload["with"]["path"])
 
 
 def test_long_series_run_every_night_as_contributing_says():
     assert told("exhaustive") in commands("nightly")
-    assert all("schedule" in WORKFLOWS[name][True] for name in ("nightly", "binder"))  # YAML reads "on" as True
+    assert all(
+        "schedule" in WORKFLOWS[name][True] for name in ("nightly", "binder")
+    )  # YAML reads "on" as True
 
 
 def test_binder_is_asked_for_this_repository_and_commit():

@@ -7,10 +7,41 @@ from seaicekit.evaluation.matrices import confusion, normalised, scores, tidy
 from seaicekit.evaluation.references import evaluate
 from seaicekit.evaluation.rules import compare, concentration, fit_table, score_tiles
 from seaicekit.evaluation.similarity import ssim
-from seaicekit.evaluation.strata import edges, stratified
-from seaicekit.evaluation.uncertainty import difference, over_seeds
+from seaicekit.evaluation.strata import (
+    CALIBRATED,
+    CLEAR_TILES,
+    CLOUDY,
+    CLOUDY_TILES,
+    TABLE,
+    edges,
+    stratified,
+)
+from seaicekit.evaluation.uncertainty import DRAWS, LEAST_RUNS, difference, over_seeds
 
 __all__ = [
-    "assess", "compare", "concentration", "confusion", "difference", "edges", "evaluate", "fit_table", "headline",
-    "legend_of", "normalised", "over_seeds", "reliability", "score_tiles", "scores", "ssim", "stratified", "tidy",
-]  # fmt: skip
+    "CALIBRATED",
+    "CLEAR_TILES",
+    "CLOUDY",
+    "CLOUDY_TILES",
+    "DRAWS",
+    "LEAST_RUNS",
+    "TABLE",
+    "assess",
+    "compare",
+    "concentration",
+    "confusion",
+    "difference",
+    "edges",
+    "evaluate",
+    "fit_table",
+    "headline",
+    "legend_of",
+    "normalised",
+    "over_seeds",
+    "reliability",
+    "score_tiles",
+    "scores",
+    "ssim",
+    "stratified",
+    "tidy",
+]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seaicekit import scenes
-from seaicekit import tiles as tiling
 from seaicekit.evaluation import inputs
 from seaicekit.evaluation.calibration import reliability
 from seaicekit.evaluation.matrices import ice_share, sea_rows
@@ -18,17 +17,22 @@ from seaicekit.evaluation.rules import compare, concentration, fit_table, score_
 from seaicekit.evaluation.similarity import ssim
 from seaicekit.evaluation.strata import CALIBRATED, FIXED, MAJORITY, stratified
 from seaicekit.files import InputError
-from seaicekit.inputs import rule_of
 from seaicekit.thresholds import Thresholds
+from seaicekit.tiles import labelling_rule, mask_outside_tiles
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from seaicekit.classes import SeaIceClass
-    from seaicekit.rasters import Raster
+    from seaicekit.scenes import Raster
 
 MAP, LABELS = "U-Net", "filter and cuts"
-RULES = {"accuracy": MAP, "accuracy_labels": LABELS, "accuracy_cuts": CALIBRATED, "majority_accuracy": MAJORITY}
+RULES = {
+    "accuracy": MAP,
+    "accuracy_labels": LABELS,
+    "accuracy_cuts": CALIBRATED,
+    "majority_accuracy": MAJORITY,
+}
 
 
 def assess(
@@ -48,7 +52,7 @@ def assess(
     labels : dict
         Scene → automatic labels.
     catalogue : pandas.DataFrame
-        ``path`` and ``truth`` by scene, as from `seaicekit.catalogues.load_catalogue`.
+        ``path`` and ``truth`` by scene, as from `seaicekit.scenes.load_catalogue`.
     tiles : pandas.DataFrame
         The tile index; those of the split "test" are scored.
     thresholds : Thresholds
@@ -70,15 +74,31 @@ def assess(
     truths = catalogue["truth"][test["scene"].unique()].dropna().to_dict()
     reference = truths or {name: labels[name] for name in test["scene"].unique()}
     chosen = test[test["scene"].isin(list(reference))]
-    maps, confidences, made = (_of(each, reference) for each in (predicted["map"], predicted["confidence"], labels))
-    legend = common_legend([*maps.values(), *made.values()], list(reference.values()), None, thresholds.legend)
+    maps, confidences, made = (
+        _of(each, reference) for each in (predicted["map"], predicted["confidence"], labels)
+    )
+    legend = common_legend(
+        [*maps.values(), *made.values()], list(reference.values()), None, thresholds.legend
+    )
     looked = _table(labels, catalogue["truth"], tiles, bool(truths)) if variant == "filtered" else {}
-    ends = {name: rule_of(raster)[1] for name, raster in made.items() if isinstance(raster, str | os.PathLike)}
+    ends = {
+        name: labelling_rule(raster)[1]
+        for name, raster in made.items()
+        if isinstance(raster, str | os.PathLike)
+    }
     table = compare(
-        {MAP: maps} | ({LABELS: made} if truths else {}), reference, chosen, images=catalogue["path"].to_dict(),
-        thresholds=thresholds if any(ends.values()) or thresholds != Thresholds() else None,  # the paper's stand there
-        ends=ends, tables=[LABELS] if looked and truths else [], legend=legend, **looked,
-    )  # fmt: skip
+        {MAP: maps} | ({LABELS: made} if truths else {}),
+        reference,
+        chosen,
+        images=catalogue["path"].to_dict(),
+        thresholds=thresholds
+        if any(ends.values()) or thresholds != Thresholds()
+        else None,  # the paper's stand there
+        ends=ends,
+        tables=[LABELS] if looked and truths else [],
+        legend=legend,
+        **looked,
+    )
     alike = {LABELS: made, MAP: maps} if truths else {}
     return {
         "against": "truth" if truths else "labels",
@@ -100,7 +120,10 @@ def _of(rasters: Mapping[str, Raster], names: Iterable[str]) -> dict[str, Raster
 
 
 def _table(labels: Mapping[str, Raster], truth: pd.Series, tiles: pd.DataFrame, by_truth: bool) -> dict:
-    """Fit the three-entry table to the training tiles: the filter's output has three values, which are the labels."""
+    """Fit the three-entry table to the training tiles.
+
+    The filter's output has three values, which are the labels.
+    """
     train = tiles[tiles["split"] == "train"]
     known = truth.dropna().to_dict() if by_truth else labels
     known = {name: known[name] for name in train["scene"].unique() if name in known}
@@ -108,7 +131,10 @@ def _table(labels: Mapping[str, Raster], truth: pd.Series, tiles: pd.DataFrame, 
 
 
 def _similarity(
-    given: Mapping[str, Raster], reference: Mapping[str, Raster], tiles: pd.DataFrame, legend: Sequence[SeaIceClass]
+    given: Mapping[str, Raster],
+    reference: Mapping[str, Raster],
+    tiles: pd.DataFrame,
+    legend: Sequence[SeaIceClass],
 ) -> float | None:
     """Return the structural similarity on the chosen tiles, None where no window is whole."""
     import xarray as xr
@@ -116,7 +142,7 @@ def _similarity(
     seen = {}
     for name, raster in given.items():
         layer = inputs.read(raster, name)
-        kept = tiling.only(layer.values, tiles[tiles["scene"] == name])
+        kept = mask_outside_tiles(layer.values, tiles[tiles["scene"] == name])
         located = xr.DataArray(kept, dims=("y", "x"))
         seen[name] = scenes.georeference(located, layer.crs, layer.transform) if layer.crs else kept
     try:
@@ -128,9 +154,9 @@ def _similarity(
 def headline(found: dict) -> dict[str, float]:
     """Return what people are told first of what `assess` found: key → share; empty without truth.
 
-    Beside the accuracies stands what they hide where water is rare: ``water_recall``, the share of the truth's
-    water that the map finds (left out if there is none), and ``concentration_error``, the map's ice concentration
-    less the truth's, over all test pixels.
+    Beside the accuracies stands what they hide where water is rare: ``water_recall``, the share of the
+    truth's water that the map finds (left out if there is none), and ``concentration_error``, the map's ice
+    concentration less the truth's, over all test pixels.
     """
     if found["against"] != "truth":
         return {}

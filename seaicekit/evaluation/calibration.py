@@ -36,8 +36,8 @@ def reliability(
     prediction, reference, classes, legend
         As for `seaicekit.evaluate`, but no points.
     confidence : as the prediction
-        (rows, columns) uint8 in per cent, 255 no data, as `seaicekit.predict` writes them; on the prediction's
-        grid. Whole per cents, so a pixel's confidence is known to half of one.
+        (rows, columns) uint8 in per cent, 255 no data, as `seaicekit.predict` writes them; on the
+        prediction's grid. Whole per cents, so a pixel's confidence is known to half of one.
     bins : int
         How many bins of equal width from 0 to 1. A bin holds its upper end and not its lower, but 0 is in the
         first, as in Guo et al. 2017 (arXiv 1706.04599).
@@ -47,7 +47,8 @@ def reliability(
     Returns
     -------
     dict
-        ``ece``, the expected calibration error, the mean over pixels of ``|accuracy - confidence|`` of a pixel's
+        ``ece``, the expected calibration error, the mean over pixels of ``|accuracy - confidence|`` of a
+        pixel's
         bin (Guo et al., equation 3); ``largest`` of these gaps; ``pixels``; ``accuracy``; ``confidence``, the
         mean; and ``bins``: list of ``low``, ``high``, ``pixels``, ``confidence``, ``accuracy``, the last two
         None in an empty bin. All but pixels from 0 to 1.
@@ -69,15 +70,19 @@ def reliability(
     for name, one, percents, other in sets:
         layer, percent = inputs.read(one, "prediction"), inputs.read(percents, "confidence")
         if percent.shape != layer.shape:
-            raise InputError(f"{percent.name}: {percent.shape} pixels but {layer.shape} in the map; give the map's own")
+            raise InputError(
+                f"{percent.name}: {percent.shape} pixels but {layer.shape} in the map; give the map's own"
+            )
         said = inputs.mapped(layer, None, legend)[0]
         truth = plain(onto(layer, other, classes, legend)[0])
         if chosen is not None:
-            truth = tiles.only(truth, chosen[chosen["scene"] == name])
+            truth = tiles.mask_outside_tiles(truth, chosen[chosen["scene"] == name])
         valid = (said != NODATA) & (truth != NODATA) & ~percent.nodata
         values = percent.values[valid]
         if values.size and not (values.min() >= 0 and values.max() <= 100 and values.dtype.kind in "iu"):
-            raise InputError(f"{percent.name}: confidences must be whole per cents from 0 to 100, and 255 no data")
+            raise InputError(
+                f"{percent.name}: confidences must be whole per cents from 0 to 100, and 255 no data"
+            )
         for right in (0, 1):
             counts[right] += np.bincount(values[(said == truth)[valid] == right], minlength=101)
     return _summed(counts, bins)
@@ -89,7 +94,9 @@ def _summed(counts: np.ndarray, bins: int) -> dict:
     total = int(pixels.sum())
     if not total:
         raise InputError("reliability: no pixel has data in map, confidence and reference")
-    place = np.maximum(0, -(-percent * bins // 100) - 1)  # in whole numbers, so that no end falls to the wrong side
+    place = np.maximum(
+        0, -(-percent * bins // 100) - 1
+    )  # in whole numbers, so that no end falls to the wrong side
     held = np.bincount(place, pixels, bins)
     sure, right = np.bincount(place, pixels * percent / 100, bins), np.bincount(place, counts[1], bins)
     gaps = np.abs(right - sure)

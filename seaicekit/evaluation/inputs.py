@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from seaicekit import clouds, rasters
+from seaicekit import labels, scenes
 from seaicekit.classes import LEGEND, NODATA, SeaIceClass
 from seaicekit.files import InputError
 
 if TYPE_CHECKING:
-    from seaicekit.rasters import Raster
+    from seaicekit.scenes import Raster
 
 OTHER = NODATA + 1  # the codes from here on stand for what a class mapping does not name
 PLAIN_COLOUR = "#808080"  # of a class whose raster has no colour table
@@ -25,7 +25,10 @@ Mapped = Mapping[object, int | None]  # a person's code → our code, None for n
 
 @dataclass(frozen=True)
 class Layer:
-    """A raster in memory: (rows, columns) values, where it has no data, its grid (None where it has none), its name."""
+    """A raster in memory.
+
+    (rows, columns) values, where it has no data, its grid (None where it has none), its name.
+    """
 
     values: np.ndarray
     nodata: np.ndarray
@@ -48,9 +51,11 @@ def read(raster: Raster, name: str = "array") -> Layer:
         It cannot be read, is not one band, or is empty.
     """
     if isinstance(raster, str | os.PathLike):
-        with rasters.opened(raster) as source:
+        with scenes.open_raster(raster) as source:
             if source.count != 1:
-                raise InputError(f"{raster}: has {source.count} bands; give a raster of class codes, with one")
+                raise InputError(
+                    f"{raster}: has {source.count} bands; give a raster of class codes, with one"
+                )
             values, nodata = source.read(1), source.read_masks(1) == 0
             # GDAL's mask knows only what the file declares, and plain PNGs of labels declare nothing.
             declared = source.nodata is not None
@@ -104,11 +109,13 @@ def mapped(layer: Layer, classes: Mapped | None, legend: Sequence[SeaIceClass]) 
     small = layer.values.dtype == np.uint8  # then a value is its own place in a table, and nothing is sorted
     if small:
         values = np.ascontiguousarray(layer.values)
-        found, inverse = np.flatnonzero(clouds.histogram(values, (~nodata).view(np.uint8))), None
+        found, inverse = np.flatnonzero(labels.histogram(values, (~nodata).view(np.uint8))), None
     else:
         found, inverse = np.unique(layer.values[~nodata], return_inverse=True)
     if len(found) > 2**15:
-        raise InputError(f"{layer.name}: {len(found)} different values are no classes; give a raster of class codes")
+        raise InputError(
+            f"{layer.name}: {len(found)} different values are no classes; give a raster of class codes"
+        )
     further: dict[int, object] = {}
     to = np.empty(len(found), np.uint16)
     for number, value in enumerate(found.tolist()):
@@ -139,16 +146,20 @@ def codes_of(classes: Mapped, ours: set[int]) -> dict:
         code = NODATA if code is None else code
         if isinstance(code, bool) or code not in ours | {NODATA}:
             known = ", ".join(map(str, sorted(ours)))
-            raise InputError(f"classes: {theirs!r} → {code!r}, but the legend has {known}; None means no data")
+            raise InputError(
+                f"classes: {theirs!r} → {code!r}, but the legend has {known}; None means no data"
+            )
         table[theirs] = int(code)
     return table
 
 
 def aligned(layer: Layer, codes: np.ndarray, grid: Layer) -> np.ndarray:
-    """Return a raster's codes, (rows, columns) uint16, on another raster's grid: the nearest pixel's, 255 outside.
+    """Return a raster's codes, (rows, columns) uint16, on another raster's grid.
 
-    Rasters of one shape of which one has no CRS are taken to lie on one another. Places are right to an eighth
-    of a pixel, GDAL's measure.
+    The nearest pixel's, 255 outside.
+
+    Rasters of one shape of which one has no CRS are taken to lie on one another. Places are right to an
+    eighth of a pixel, GDAL's measure.
 
     Raises
     ------
@@ -171,10 +182,16 @@ def aligned(layer: Layer, codes: np.ndarray, grid: Layer) -> np.ndarray:
     target = np.full(grid.shape, NODATA, np.uint16)
     try:
         rasterio.warp.reproject(
-            codes, target, src_transform=layer.transform, src_crs=layer.crs, src_nodata=NODATA,
-            dst_transform=grid.transform, dst_crs=grid.crs, dst_nodata=NODATA,
+            codes,
+            target,
+            src_transform=layer.transform,
+            src_crs=layer.crs,
+            src_nodata=NODATA,
+            dst_transform=grid.transform,
+            dst_crs=grid.crs,
+            dst_nodata=NODATA,
             resampling=rasterio.warp.Resampling.nearest,
-        )  # fmt: skip
+        )
     except (rasterio.errors.RasterioError, CPLE_BaseError) as error:
         cause = " ".join(str(error).split())
         raise InputError(
@@ -186,7 +203,9 @@ def aligned(layer: Layer, codes: np.ndarray, grid: Layer) -> np.ndarray:
 
 
 def _same_grid(one: Layer, other: Layer) -> bool:
-    near = 1e-3 * abs(other.transform.determinant) ** 0.5 / max(one.shape)  # a thousandth of a pixel at the far end
+    near = (
+        1e-3 * abs(other.transform.determinant) ** 0.5 / max(one.shape)
+    )  # a thousandth of a pixel at the far end
     pairs = zip(one.transform[:6], other.transform[:6], strict=True)
     shift = 1e-3 * abs(other.transform.determinant) ** 0.5
     return one.crs == other.crs and all(
@@ -222,7 +241,7 @@ def legend_of(several: Iterable[Raster], further: Sequence[SeaIceClass] = ()) ->
 def _named(raster: Raster) -> Sequence[SeaIceClass]:
     if not isinstance(raster, str | os.PathLike):
         return LEGEND
-    with rasters.opened(raster) as source:
+    with scenes.open_raster(raster) as source:
         names = {key[6:]: name for key, name in source.tags().items() if key.startswith("CLASS_")}
         try:
             colours = source.colormap(1)
@@ -232,7 +251,11 @@ def _named(raster: Raster) -> Sequence[SeaIceClass]:
     ours = {entry.code: entry.colour for entry in LEGEND}
 
     def colour(code: int) -> str:
-        return "#{:02x}{:02x}{:02x}".format(*colours[code][:3]) if code in colours else ours.get(code, PLAIN_COLOUR)
+        return (
+            "#{:02x}{:02x}{:02x}".format(*colours[code][:3])
+            if code in colours
+            else ours.get(code, PLAIN_COLOUR)
+        )
 
     return [SeaIceClass(code, name, colour(code)) for code, name in codes.items()] or LEGEND
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from seaicekit import clouds
+from seaicekit import labels
 from seaicekit.classes import LEGEND, NO_ICE, NODATA, SeaIceClass
 from seaicekit.files import InputError
 
@@ -36,7 +36,10 @@ def positions(codes: np.ndarray, legend: Sequence[SeaIceClass]) -> np.ndarray:
     known[NODATA] = True
     codes = np.asarray(codes)
     if codes.dtype != np.uint8:
-        if codes.dtype.kind not in "biuf" or not ((codes >= 0) & (codes <= NODATA) & (codes == codes // 1)).all():
+        if (
+            codes.dtype.kind not in "biuf"
+            or not ((codes >= 0) & (codes <= NODATA) & (codes == codes // 1)).all()
+        ):
             raise InputError(
                 f"codes: must be whole numbers from 0 to {NODATA}, not {codes.dtype}; map the classes first"
             )
@@ -44,14 +47,18 @@ def positions(codes: np.ndarray, legend: Sequence[SeaIceClass]) -> np.ndarray:
     if not codes.size:
         return codes
     flat = np.ascontiguousarray(codes).reshape(-1, codes.shape[-1])
-    odd = np.flatnonzero(~known & (clouds.histogram(flat) > 0))
+    odd = np.flatnonzero(~known & (labels.histogram(flat) > 0))
     if odd.size:
         names = ", ".join(f"{entry.code} {entry.name}" for entry in legend)
-        raise InputError(f"code {odd[0]} is not in the legend ({names}); give the legend, or map the classes first")
+        raise InputError(
+            f"code {odd[0]} is not in the legend ({names}); give the legend, or map the classes first"
+        )
     return cv2.LUT(flat, table).reshape(codes.shape)  # NumPy would take each code for eight bytes
 
 
-def confusion(prediction: np.ndarray, reference: np.ndarray, legend: Sequence[SeaIceClass] = LEGEND) -> np.ndarray:
+def confusion(
+    prediction: np.ndarray, reference: np.ndarray, legend: Sequence[SeaIceClass] = LEGEND
+) -> np.ndarray:
     """Count pixels by reference (rows) and prediction (columns), (classes, classes) int64, in the legend's order.
 
     Pixels without data in either are left out.
@@ -168,7 +175,8 @@ def scores(counts: np.ndarray, legend: Sequence[SeaIceClass] = LEGEND) -> dict:
         "majority_accuracy": _number(found["majority_accuracy"]),
         "confusion": counts.tolist(),
         "classes": {
-            entry.name: {name: _number(found[name][row]) for name in OF_CLASS} for row, entry in enumerate(legend)
+            entry.name: {name: _number(found[name][row]) for name in OF_CLASS}
+            for row, entry in enumerate(legend)
         },
     }
 

@@ -17,7 +17,7 @@ from seaicekit.files import InputError
 
 if TYPE_CHECKING:
     from seaicekit.evaluation.inputs import Layer, Mapped
-    from seaicekit.rasters import Raster
+    from seaicekit.scenes import Raster
 
     Rasters = Raster | Sequence[Raster] | Mapping[str, Raster]
 
@@ -36,8 +36,8 @@ def evaluate(
         (rows, columns) uint8 class codes, 255 no data.
     reference : the same, or points
         Sequences pair up, dicts by their scenes. A raster on another grid is brought to the prediction's, the
-        nearest pixel for each, if both have a CRS; rasters of one shape of which one has none are taken to lie
-        on one another. Points are a GeoJSON file as `seaicekit.points.ReferencePoints` writes it: the
+        nearest pixel for each, if both have a CRS; rasters of one shape of which one has none are taken to
+        lie on one another. Points are a GeoJSON file as `seaicekit.thresholds.ReferencePoints` writes it: the
         prediction's pixel at each. A prediction gets the points of the scene that has its file's name or its
         name in the dict, and a single prediction gets points that are all of one scene in any case.
     classes : dict, optional
@@ -51,7 +51,8 @@ def evaluate(
     dict
         ``pixels``, ``accuracy``, ``balanced_accuracy`` (mean recall over the classes that occur),
         ``majority_accuracy`` (of calling all pixels the commonest class), ``confusion`` (rows are the
-        reference), and ``classes``: ``precision``, ``recall``, ``f1``, ``iou`` by name. All scores are 0 to 1;
+        reference), and ``classes``: ``precision``, ``recall``, ``f1``, ``iou`` by name. All scores are 0 to
+        1;
         one that has no pixels to be taken from is None. With ``classes`` also ``unmapped``: code that was not
         named → its pixels, or points, on the prediction's grid. With points also ``left_out``: how many lie
         ``outside`` the predictions, on ``no_data`` there, or in an ``other_scene``.
@@ -72,7 +73,9 @@ def evaluate(
     if not pairs:
         raise InputError("evaluate: no raster was given")
     if legend is None:
-        legend = common_legend([one for one, _ in pairs], [other for _, other in pairs if left is None], classes)
+        legend = common_legend(
+            [one for one, _ in pairs], [other for _, other in pairs if left is None], classes
+        )
     total, unmapped = np.zeros((len(legend),) * 2, np.int64), Counter[int]()
     for one, other in pairs:
         layer = inputs.read(one, "prediction")
@@ -94,7 +97,10 @@ def evaluate(
 
 
 def onto(layer: Layer, reference: Raster, classes: Mapped | None, legend: Sequence[SeaIceClass]) -> tuple:
-    """Read a reference raster and bring it to a layer's grid, as codes and further values; see `inputs.mapped`."""
+    """Read a reference raster and bring it to a layer's grid, as codes and further values.
+
+    See `inputs.mapped`.
+    """
     other = inputs.read(reference, "reference")
     codes, further = inputs.mapped(other, classes, legend)
     return inputs.aligned(other, codes, layer), further
@@ -115,13 +121,17 @@ def together(**given: Rasters) -> list[tuple]:
     """
     dicts = [is_by_scene(each) for each in given.values()]
     if any(dicts) and not all(dicts):
-        raise InputError(f"evaluate: of {', '.join(given)} some are dicts by scene, others not; give all in one way")
+        raise InputError(
+            f"evaluate: of {', '.join(given)} some are dicts by scene, others not; give all in one way"
+        )
     if all(dicts):
         named = {what: by_scene(each) for what, each in given.items()}
         first = named["predictions"]
         for what, each in named.items():
             for alone in sorted(first.keys() ^ each.keys()):
-                raise InputError(f"evaluate: scene {alone} is missing in {what if alone in first else 'predictions'}")
+                raise InputError(
+                    f"evaluate: scene {alone} is missing in {what if alone in first else 'predictions'}"
+                )
         return [(name, *(each[name] for each in named.values())) for name in first]
     lists = {what: several(each) for what, each in given.items()}
     if len({len(each) for each in lists.values()}) > 1:

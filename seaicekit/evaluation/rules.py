@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seaicekit import rasters
-from seaicekit import tiles as tiling
+from seaicekit import scenes, tiles
 from seaicekit.classes import NODATA, SeaIceClass
 from seaicekit.evaluation import inputs
 from seaicekit.evaluation.matrices import OF_CLASS, OVERALL, ice_share, measures, sea_rows, tally
@@ -16,13 +15,14 @@ from seaicekit.evaluation.references import by_scene, evaluate
 from seaicekit.evaluation.strata import CALIBRATED, EDGE, FIXED, MAJORITY, TABLE, Stratified, stratified
 from seaicekit.evaluation.uncertainty import DRAWS, FEW, drawn, interval, weights
 from seaicekit.files import InputError
+from seaicekit.tiles import mask_outside_tiles
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from seaicekit.evaluation.inputs import Mapped
     from seaicekit.evaluation.strata import ByScene
-    from seaicekit.rasters import Raster
+    from seaicekit.scenes import Raster
     from seaicekit.thresholds import Thresholds
 
 
@@ -63,7 +63,8 @@ def compare(
     thresholds : Thresholds, optional
         The calibrated cuts.
     ends : dict, optional
-        Scene → brightnesses that the calibrated cuts' rule stretches to 0 and 255; see `seaicekit.labels.Rule`.
+        Scene → brightnesses that the calibrated cuts' rule stretches to 0 and 255; see
+        `seaicekit.labels.Rule`.
     filtered : dict, optional
         Scene → what the cloud filter makes of it: its labels, three values. To be given where a rule has
         seen filtered images, for then a table of three entries knows as much.
@@ -82,7 +83,8 @@ def compare(
     -------
     pandas.DataFrame
         A row a score: ``rule``; ``stratum`` (see `stratified`; "scene" for one scene); ``scene`` (empty for
-        all together); ``class`` (empty for all); ``score``: accuracy, balanced_accuracy, majority_accuracy (of
+        all together); ``class`` (empty for all); ``score``: accuracy, balanced_accuracy, majority_accuracy
+        (of
         the stratum's own commonest class), ice_concentration_error (prediction less reference), precision,
         recall, f1, iou, and coverage (pixels to which the rule alone gives a class, of the reference's);
         ``value``, NaN where no pixel is there to take it from; ``low`` and ``high``, the 95 % interval of
@@ -102,9 +104,18 @@ def compare(
     if unknown:
         raise InputError(f"tables: no rule {unknown.pop()!r}; there are {', '.join(predictions)}")
     found = stratified(
-        predictions, references, tiles, images=images, thresholds=thresholds, ends=ends, filtered=filtered, table=table,
-        classes=classes, legend=legend, edge=edge,
-    )  # fmt: skip
+        predictions,
+        references,
+        tiles,
+        images=images,
+        thresholds=thresholds,
+        ends=ends,
+        filtered=filtered,
+        table=table,
+        classes=classes,
+        legend=legend,
+        edge=edge,
+    )
     if not found.of(MAJORITY).any():
         raise InputError("compare: no pixel has data in all rules and the reference")
     sea, parts = sea_rows(found.legend), []
@@ -129,7 +140,14 @@ def compare(
 
 
 def _rows(
-    found: dict, ends: dict, legend: Sequence[SeaIceClass], rule: str, stratum: str, scene: str, many: int, pixels: int
+    found: dict,
+    ends: dict,
+    legend: Sequence[SeaIceClass],
+    rule: str,
+    stratum: str,
+    scene: str,
+    many: int,
+    pixels: int,
 ) -> list[dict]:
     place = {"rule": rule, "stratum": stratum, "scene": scene}
     rows = []
@@ -164,13 +182,15 @@ def _reached(rows: pd.DataFrame) -> pd.Series:
 
 
 def fit_table(filtered: ByScene, references: ByScene, tiles: pd.DataFrame | None = None) -> np.ndarray:
-    """Fit the simplest rule for filtered images: for each value that the filter puts out, the commonest label.
+    """Fit the simplest rule for filtered images.
+
+    For each value that the filter puts out, the commonest label.
 
     Parameters
     ----------
     filtered, references : dict
-        Scene → raster of small whole numbers, such as the labels by `seaicekit.autolabel`, and scene → class
-        raster of the same shape, both 255 no data.
+        Scene → raster of small whole numbers, such as the labels by `seaicekit.autolabel`, and scene →
+        class raster of the same shape, both 255 no data.
     tiles : pandas.DataFrame, optional
         The training rows of a tile index: only they are fitted to.
 
@@ -185,10 +205,12 @@ def fit_table(filtered: ByScene, references: ByScene, tiles: pd.DataFrame | None
     for name in names:
         if name not in filtered:
             raise InputError(f"fit_table: filtered lacks scene {name}; give the same scenes to both")
-        seen, truth = (rasters.codes(each[name]) for each in (filtered, references))
+        seen, truth = (scenes.as_codes(each[name]) for each in (filtered, references))
         if seen.shape != truth.shape:
-            raise InputError(f"fit_table: {name} has {seen.shape} pixels filtered and {truth.shape} as reference")
-        truth = truth if tiles is None else tiling.only(truth, tiles[tiles["scene"] == name])
+            raise InputError(
+                f"fit_table: {name} has {seen.shape} pixels filtered and {truth.shape} as reference"
+            )
+        truth = truth if tiles is None else mask_outside_tiles(truth, tiles[tiles["scene"] == name])
         counts += tally(seen, truth, np.zeros(truth.shape, np.uint8), 1, 256)[0].T
     if not counts.any():
         raise InputError("fit_table: no pixel has data in both; check the scenes' names and the tiles")
@@ -249,7 +271,13 @@ def score_tiles(
     groups = [(name, rows) for name, rows in chosen.groupby("scene") if name in references]
     several = [rasters_by_scene[name] for name, _ in groups], [references[name] for name, _ in groups]
     return evaluate(
-        [tiling.only(rasters.codes(one), rows) for one, (_, rows) in zip(several[0], groups, strict=True)],
-        [tiling.only(rasters.codes(one), rows) for one, (_, rows) in zip(several[1], groups, strict=True)],
+        [
+            tiles.mask_outside_tiles(scenes.as_codes(one), rows)
+            for one, (_, rows) in zip(several[0], groups, strict=True)
+        ],
+        [
+            tiles.mask_outside_tiles(scenes.as_codes(one), rows)
+            for one, (_, rows) in zip(several[1], groups, strict=True)
+        ],
         legend=legend or inputs.legend_of([*several[0], *several[1]]),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seaicekit import geojson
+from seaicekit import thresholds
 from seaicekit.classes import NODATA, SeaIceClass
 from seaicekit.evaluation.inputs import OTHER, codes_of
 from seaicekit.files import InputError
@@ -23,13 +23,13 @@ def is_points(reference: Any) -> bool:
 
 
 def read(path: str | os.PathLike) -> list[dict]:
-    """Read reference points, as `seaicekit.points.ReferencePoints` writes them.
+    """Read reference points, as `seaicekit.thresholds.ReferencePoints` writes them.
 
     Returns
     -------
     list of dict
-        ``scene``, ``row``, ``col``, ``said`` (code, or else class), and ``lonlat``; None where a feature lacks
-        one.
+        ``scene``, ``row``, ``col``, ``said`` (code, or else class), and ``lonlat``; None where a feature
+        lacks one.
 
     Raises
     ------
@@ -37,20 +37,22 @@ def read(path: str | os.PathLike) -> list[dict]:
         Not GeoJSON, or a feature without a place or a class.
     """
     points = []
-    for number, feature in enumerate(geojson.parse(path)[1]):
-        said = geojson.member(feature, "properties")
-        row, col = (geojson.whole(said.get(name)) for name in ("row", "col"))
+    for number, feature in enumerate(thresholds.parse_geojson(path)[1]):
+        said = thresholds.get_object(feature, "properties")
+        row, col = (thresholds.as_integer(said.get(name)) for name in ("row", "col"))
         point = {"scene": said.get("scene"), "row": row, "col": col, "lonlat": None}
         point["said"] = said.get("class") if said.get("code") is None else said["code"]
         try:
             if feature.get("geometry") is not None:
-                point["lonlat"] = geojson.place(feature)
+                point["lonlat"] = thresholds.point_coordinates(feature)
         except InputError as error:
             raise InputError(f"{path}: feature {number} is {error}; take it out") from None
         if point["said"] is None:
             raise InputError(f"{path}: feature {number} has neither code nor class; give it one")
         if point["lonlat"] is None and None in (row, col):
-            raise InputError(f"{path}: feature {number} has no place, neither coordinates nor row and col; take it out")
+            raise InputError(
+                f"{path}: feature {number} has no place, neither coordinates nor row and col; take it out"
+            )
         points.append(point)
     return points
 
@@ -76,22 +78,26 @@ def by_scene(points: Sequence[dict], names: Sequence[str]) -> tuple[dict[str, li
     return dealt, len(points) - sum(map(len, dealt.values()))
 
 
-def codes(points: Sequence[dict], classes: Mapped | None, legend: Sequence[SeaIceClass]) -> tuple[np.ndarray, dict]:
+def codes(
+    points: Sequence[dict], classes: Mapped | None, legend: Sequence[SeaIceClass]
+) -> tuple[np.ndarray, dict]:
     """Return the points' codes, (N,) uint16, and the values that are not mapped, as `inputs.mapped` does.
 
     Without a mapping a class may be said by its name, however it is written.
     """
     ours = {entry.code for entry in legend}
-    names = {geojson.plain(entry.name): entry.code for entry in legend}
+    names = {thresholds.plain_name(entry.name): entry.code for entry in legend}
     table = {} if classes is None else codes_of(classes, ours)
     further: dict[int, Any] = {}
     found = np.full(len(points), NODATA, np.uint16)
     for number, point in enumerate(points):
         said = point["said"]
         if classes is None:
-            code = names.get(geojson.plain(said), geojson.whole(said))
+            code = names.get(thresholds.plain_name(said), thresholds.as_integer(said))
             if code not in ours:
-                raise InputError(f"points: class {said!r} is not in the legend; give the legend, or map the classes")
+                raise InputError(
+                    f"points: class {said!r} is not in the legend; give the legend, or map the classes"
+                )
         else:
             code = table.get(said)
             if code is None:
@@ -106,7 +112,7 @@ def sampled(layer: Layer, pixels: np.ndarray, points: Sequence[dict]) -> tuple[n
 
     A point's coordinates say where it is; its row and column where the raster, or the point, is on no map.
     """
-    grid = geojson.Grid(layer)
+    grid = thresholds.Grid(layer)
     found, inside = np.full(len(points), NODATA, np.uint8), np.zeros(len(points), bool)
     for number, point in enumerate(points):
         if grid.on_map and point["lonlat"] is not None:

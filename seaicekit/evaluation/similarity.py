@@ -64,7 +64,9 @@ def ssim(
             part = _windows(said[rows], truth[rows], max(1, len(legend) - 1))
             total, windows = total + float(part.sum()), windows + part.size
     if not windows:
-        raise InputError(f"ssim: no window of {WINDOW} x {WINDOW} pixels has data throughout; give larger rasters")
+        raise InputError(
+            f"ssim: no window of {WINDOW} x {WINDOW} pixels has data throughout; give larger rasters"
+        )
     return {"ssim": total / windows, "windows": windows}
 
 

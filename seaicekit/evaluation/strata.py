@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from seaicekit import clouds, labels, scenes
-from seaicekit import tiles as tiling
+from seaicekit import labels, scenes, tiles
 from seaicekit.classes import NODATA, SeaIceClass
 from seaicekit.evaluation import inputs
 from seaicekit.evaluation.matrices import positions, tally
@@ -22,14 +21,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from seaicekit.evaluation.inputs import Mapped
-    from seaicekit.rasters import Raster
+    from seaicekit.scenes import Raster
 
     ByScene = Mapping[str, Raster]  # scene name → class raster
 
 CLOUDY = 0.1  # share of a tile under cloud and shadow at which the paper parts its scores
 EDGE = 2  # pixels
 CLEAR_TILES, CLOUDY_TILES = f"cloud < {100 * CLOUDY:.0f} %", f"cloud >= {100 * CLOUDY:.0f} %"
-MAJORITY, FIXED, CALIBRATED, TABLE = "majority class", "fixed cuts (30, 204)", "calibrated cuts", "three-entry table"
+MAJORITY, FIXED, CALIBRATED, TABLE = (
+    "majority class",
+    "fixed cuts (30, 204)",
+    "calibrated cuts",
+    "three-entry table",
+)
 
 
 def edges(reference: np.ndarray, width: int = EDGE) -> np.ndarray:
@@ -49,7 +53,9 @@ def edges(reference: np.ndarray, width: int = EDGE) -> np.ndarray:
         raise InputError(f"edge: must be a whole number of pixels from 1 on, not {width!r}")
     around = np.ones((2 * width + 1,) * 2, np.uint8)
     valid = reference != NODATA
-    lowest = cv2.erode(reference, around)  # no data is the highest value, so it is never the lowest of a class
+    lowest = cv2.erode(
+        reference, around
+    )  # no data is the highest value, so it is never the lowest of a class
     highest = cv2.dilate(np.where(valid, reference, 0).astype(np.uint8), around)
     return valid & (lowest != highest)
 
@@ -112,7 +118,9 @@ def stratified(
     _check(predictions, references, tiles, filtered, table)
     names = [name for name in references if tiles is None or (tiles["scene"] == name).any()]
     if not names:
-        raise InputError("compare: no chosen tile lies in a scene that has a reference; check the scenes' names")
+        raise InputError(
+            "compare: no chosen tile lies in a scene that has a reference; check the scenes' names"
+        )
     for what, given in {**predictions, "images": images, "filtered": filtered}.items():
         missing = [name for name in names if given is not None and name not in given]
         if missing:
@@ -125,13 +133,17 @@ def stratified(
     found = {}
     for name in names:
         layer = inputs.read(next(iter(predictions.values()))[name], "prediction")
-        codes = {rule: plain(onto(layer, given[name], None, legend)[0]) for rule, given in predictions.items()}
+        codes = {
+            rule: plain(onto(layer, given[name], None, legend)[0]) for rule, given in predictions.items()
+        }
         if fixed:
-            with scenes.reading(images[name]) as reader:
+            with scenes.open_reader(images[name]) as reader:
                 bands, nodata = reader.read()
             stretch = (ends or {}).get(name)
-            seen = {CALIBRATED: clouds.stretched(bands, stretch)} if stretch else {}
-            cut = {rule: labels.raw(seen.get(rule, bands), nodata, cuts) for rule, cuts in fixed.items()}
+            seen = {CALIBRATED: labels.stretch_bands(bands, stretch)} if stretch else {}
+            cut = {
+                rule: labels.label_raw(seen.get(rule, bands), nodata, cuts) for rule, cuts in fixed.items()
+            }
             codes |= {rule: plain(onto(layer, made, None, legend)[0]) for rule, made in cut.items()}
         if filtered is not None:
             codes[TABLE] = cv2.LUT(plain(onto(layer, filtered[name], None, legend)[0]), table)
@@ -141,30 +153,41 @@ def stratified(
     return _gathered(found, tuple(legend), tiles is not None and "cloud" in tiles)
 
 
-def _check(predictions: Mapping, references: Mapping, tiles: pd.DataFrame | None, filtered: Any, table: Any) -> None:
+def _check(
+    predictions: Mapping, references: Mapping, tiles: pd.DataFrame | None, filtered: Any, table: Any
+) -> None:
     if not predictions:
         raise InputError("compare: give at least one rule, as rule → scene → raster")
     taken = {MAJORITY, FIXED, CALIBRATED, TABLE} & predictions.keys()
     if taken:
         raise InputError(f"compare: {taken.pop()!r} is the name of a baseline; give your rule another")
     if tiles is not None and {"scene", "row", "col", "height", "width"} - set(tiles):
-        raise InputError("tiles: not rows of a tile index; make one by seaicekit.tiles.index")
+        raise InputError("tiles: not rows of a tile index; make one by seaicekit.tiles.index_tiles")
     if (filtered is None) != (table is None):
-        raise InputError("compare: filtered and table go together; fit the table by seaicekit.evaluation.fit_table")
+        raise InputError(
+            "compare: filtered and table go together; fit the table by seaicekit.evaluation.fit_table"
+        )
 
 
 def _of_scene(
-    codes: dict[str, np.ndarray], truth: np.ndarray, rows: pd.DataFrame | None, legend: Sequence[SeaIceClass], edge: int
+    codes: dict[str, np.ndarray],
+    truth: np.ndarray,
+    rows: pd.DataFrame | None,
+    legend: Sequence[SeaIceClass],
+    edge: int,
 ) -> tuple[dict[str, np.ndarray], dict[str, tuple[int, int]]]:
     """Return each rule's matrices, (2 by edge, 2 by cloud, classes, classes), and its coverage."""
     cells = 2 * edges(truth, edge).astype(np.uint8)
     if rows is not None:
-        truth = tiling.only(truth, rows)
+        truth = tiles.mask_outside_tiles(truth, rows)
         for tile in rows.itertuples():
             if getattr(tile, "cloud", 0) >= CLOUDY:
                 cells[scenes.Window(tile.row, tile.col, tile.height, tile.width).slices] |= 1
     held = truth != NODATA
-    coverage = {rule: (int(np.count_nonzero(held & (said != NODATA))), int(held.sum())) for rule, said in codes.items()}
+    coverage = {
+        rule: (int(np.count_nonzero(held & (said != NODATA))), int(held.sum()))
+        for rule, said in codes.items()
+    }
     for said in codes.values():
         held = held & (said != NODATA)
     truth = positions(np.where(held, truth, NODATA).astype(np.uint8), legend)

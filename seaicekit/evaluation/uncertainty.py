@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from seaicekit.classes import SeaIceClass
     from seaicekit.evaluation.inputs import Mapped
     from seaicekit.evaluation.matrices import Sea
-    from seaicekit.rasters import Raster
+    from seaicekit.scenes import Raster
 
 DRAWS = 2000
 FEW = 6  # scenes below which a bootstrap over scenes cannot show how much other scenes would differ
@@ -130,7 +130,9 @@ def few(scenes: int) -> str:
         return ""
     if scenes == 1:
         return "one scene: no interval can be had from it"
-    return f"{scenes} scenes: too few for the interval to mean much; claim no difference with fewer than {FEW}"
+    return (
+        f"{scenes} scenes: too few for the interval to mean much; claim no difference with fewer than {FEW}"
+    )
 
 
 def _picker(score: str, class_name: str | None, legend: Sequence[SeaIceClass]):
@@ -170,13 +172,17 @@ def over_seeds(runs: Sequence[pd.DataFrame | dict]) -> pd.DataFrame:
     import pandas as pd
 
     if len(runs) < LEAST_RUNS:
-        raise InputError(f"over_seeds: {len(runs)} runs show no spread; train with at least {LEAST_RUNS} seeds")
+        raise InputError(
+            f"over_seeds: {len(runs)} runs show no spread; train with at least {LEAST_RUNS} seeds"
+        )
     tables = [tidy(dict(run)) if isinstance(run, Mapping) else run for run in runs]
     keys = [name for name in ("rule", "table", "stratum", "scene", "class", "score") if name in tables[0]]
     for number, table in enumerate(tables):
-        if any(name not in table for name in [*keys, "value"]) or set(table[keys].itertuples(index=False)) != set(
-            tables[0][keys].itertuples(index=False)
-        ):
-            raise InputError(f"over_seeds: run {number} has other rows than run 0; score all on the same scenes")
+        if any(name not in table for name in [*keys, "value"]) or set(
+            table[keys].itertuples(index=False)
+        ) != set(tables[0][keys].itertuples(index=False)):
+            raise InputError(
+                f"over_seeds: run {number} has other rows than run 0; score all on the same scenes"
+            )
     grouped = pd.concat(tables).groupby(keys, sort=False)["value"]
     return grouped.agg(runs="count", mean="mean", sd="std", least="min", most="max").reset_index()

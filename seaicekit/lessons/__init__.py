@@ -1,4 +1,7 @@
-"""What the lessons in ``notebooks/lessons`` need: guesses, exercises, a little physics, material, pictures."""
+"""What the lessons in ``notebooks/lessons`` need.
+
+Guesses, exercises, a little physics, material, pictures.
+"""
 
 from seaicekit.lessons.exercises import Link, Note, check, predict, tuner_link
 from seaicekit.lessons.laws import amdahl, fresnel, parallel_share, ring_all_reduce, veil
@@ -28,8 +31,34 @@ from seaicekit.lessons.pictures import (
 )
 
 __all__ = [
-    "Link", "Note", "agreement", "amdahl", "bands", "check", "cores", "equal_pixels", "fewer", "filter_steps",
-    "fresnel", "fresnel_curve", "labelled_pixels", "learn", "make", "mislabel", "mistakes", "parallel_share", "predict",
-    "recalls", "ring_all_reduce", "side_by_side", "spectra", "speedups", "tiles", "time_labelling", "tuner_link",
-    "veil", "veil_curves", "welcome",
-]  # fmt: skip
+    "Link",
+    "Note",
+    "agreement",
+    "amdahl",
+    "bands",
+    "check",
+    "cores",
+    "equal_pixels",
+    "fewer",
+    "filter_steps",
+    "fresnel",
+    "fresnel_curve",
+    "labelled_pixels",
+    "learn",
+    "make",
+    "mislabel",
+    "mistakes",
+    "parallel_share",
+    "predict",
+    "recalls",
+    "ring_all_reduce",
+    "side_by_side",
+    "spectra",
+    "speedups",
+    "tiles",
+    "time_labelling",
+    "tuner_link",
+    "veil",
+    "veil_curves",
+    "welcome",
+]

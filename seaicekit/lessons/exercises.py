@@ -15,15 +15,14 @@ from urllib.parse import quote
 
 import numpy as np
 
-from seaicekit import fitting
+from seaicekit import thresholds
 from seaicekit.classes import LEGEND, NODATA, OPEN_WATER, THICK_ICE, THIN_ICE
 from seaicekit.evaluation import evaluate
 from seaicekit.files import InputError
 from seaicekit.lessons import laws
 from seaicekit.lessons.material import labelled_pixels
-from seaicekit.maps.server import parent
-from seaicekit.rasters import codes
-from seaicekit.synthetic import CLOUD_COLOUR, COLOUR
+from seaicekit.maps import parent
+from seaicekit.scenes import CLASS_COLOURS, CLOUD_COLOUR, as_codes
 from seaicekit.thresholds import Thresholds
 
 INK = {True: "#2a7d4f", False: "#b3541e", None: "#6b7a89"}
@@ -50,7 +49,9 @@ class Note:
     unit: str = ""
 
     def __repr__(self) -> str:
-        return "\n".join([*(f"{name}: {value:.4g} {self.unit}".rstrip() for name, value in self.bars), self.text])
+        return "\n".join(
+            [*(f"{name}: {value:.4g} {self.unit}".rstrip() for name, value in self.bars), self.text]
+        )
 
     def _repr_html_(self) -> str:
         most = max((abs(value) for _, value in self.bars), default=0) or 1
@@ -158,16 +159,14 @@ def _near(answer: Any, wanted: float, tolerance: float = 0.01) -> bool:
 
 def _concentration(answer: Any, truth: Any) -> str:
     """1.1: the share of the sea that is ice."""
-    counts = np.bincount(codes(truth).ravel(), minlength=256)
+    counts = np.bincount(as_codes(truth).ravel(), minlength=256)
     ice, sea = counts[THIN_ICE] + counts[THICK_ICE], counts[: THICK_ICE + 1].sum()
     if _near(answer, ice / sea, 0.001):
         return ""
     if _near(answer, (counts.sum() - counts[OPEN_WATER]) / counts.sum(), 0.001):
         return "You have counted 255 as ice: that is the grey corner, which the satellite did not see."
     if _near(answer, ice / counts.sum()):
-        return (
-            "You have divided by all pixels. The grey corner was not seen by the satellite: it is neither ice nor sea."
-        )
+        return "You have divided by all pixels. The grey corner was not seen by the satellite: it is neither ice nor sea."
     if _near(answer, 100 * ice / sea):
         return "That is in per cent; give a share from 0 to 1."
     if _near(answer, counts[THICK_ICE] / sea):
@@ -177,7 +176,7 @@ def _concentration(answer: Any, truth: Any) -> str:
 
 def _water_area(answer: Any, truth: Any, pixel_size: float) -> str:
     """1.2: square kilometres of open water."""
-    pixels = np.count_nonzero(codes(truth) == OPEN_WATER)
+    pixels = np.count_nonzero(as_codes(truth) == OPEN_WATER)
     wanted = pixels * pixel_size**2 / 1e6
     if _near(answer, wanted):
         return ""
@@ -193,31 +192,40 @@ def _cuts(answer: Any, path: Any, truth: Any) -> str:
     if not isinstance(answer, Thresholds):
         return "Give cuts, such as sik.Thresholds(20, 150)."
     pixels, known = labelled_pixels(path, truth)
-    water, thin, most = fitting.best(pixels.max(axis=1), known)
+    water, thin, most = thresholds.best_cuts(pixels.max(axis=1), known)
     accuracy = float((answer.classify(pixels) == known).mean())
     if accuracy >= 0.98 * most:
         return ""
     worse = {"water_max": abs(answer.water_max - water), "thin_max": abs(answer.thin_max - thin)}
     name = max(worse, key=lambda each: worse[each])
     far = "high" if getattr(answer, name) > {"water_max": water, "thin_max": thin}[name] else "low"
-    return f"These cuts are right for {accuracy:.1%} of the pixels, and better ones exist: {name} is too {far}."
+    return (
+        f"These cuts are right for {accuracy:.1%} of the pixels, and better ones exist: {name} is too {far}."
+    )
 
 
 def _dark_thick_ice(answer: Any) -> str:
     """2.2: a dark colour that the rule calls thick ice."""
     colour = np.asarray(answer)
-    if colour.shape != (3,) or not np.issubdtype(colour.dtype, np.integer) or colour.min() < 0 or colour.max() > 255:
+    if (
+        colour.shape != (3,)
+        or not np.issubdtype(colour.dtype, np.integer)
+        or colour.min() < 0
+        or colour.max() > 255
+    ):
         return "Give three whole numbers from 0 to 255, as (red, green, blue)."
     if Thresholds().classify(colour.astype(np.uint8)) != THICK_ICE:
         return "The rule does not call this thick ice: which of the three numbers does it look at?"
     if colour.mean() > 100:
-        return "The rule calls this thick ice, but it is bright on average: make the other two numbers smaller."
+        return (
+            "The rule calls this thick ice, but it is bright on average: make the other two numbers smaller."
+        )
     return ""
 
 
 def _opacity(answer: Any) -> str:
     """3.1: how much cloud lifts water above the paper's cut."""
-    water, cloud, cut = max(COLOUR[OPEN_WATER]), max(CLOUD_COLOUR), Thresholds().water_max
+    water, cloud, cut = max(CLASS_COLOURS[OPEN_WATER]), max(CLOUD_COLOUR), Thresholds().water_max
     wanted = (cut - water) / (cloud - water)
     if _near(answer, wanted, 0.05):
         return ""
@@ -229,7 +237,7 @@ def _opacity(answer: Any) -> str:
 
 def _improved(answer: Any, before: Any, after: Any, truth: Any) -> str:
     """3.2: which share of the changes were for the better."""
-    before, after, known = (codes(each) for each in (before, after, truth))
+    before, after, known = (as_codes(each) for each in (before, after, truth))
     changed = (before != after) & (known != NODATA)
     wanted = (after == known)[changed].mean()
     if _near(answer, wanted):
@@ -256,7 +264,9 @@ def _bounds(answer: Any, labels: float, agreement: float) -> str:
 def _lost(answer: Any, made: Mapping, truths: Mapping) -> str:
     """4.2: the class of which most is missed."""
     found = evaluate(made, truths)["classes"]
-    recall = {entry.code: found[entry.name]["recall"] for entry in LEGEND if found[entry.name]["recall"] is not None}
+    recall = {
+        entry.code: found[entry.name]["recall"] for entry in LEGEND if found[entry.name]["recall"] is not None
+    }
     if answer not in recall:
         return "Give the code of a class: 0 open water, 1 thin ice, 2 thick ice."
     if recall[answer] == min(recall.values()):
@@ -272,7 +282,9 @@ def _share(answer: Any, speedup: float, workers: float) -> str:
     if _near(answer, speedup / workers, 0.003):
         return "That is the efficiency. The share that is parallel is more: even a small rest costs much."
     seen = float(laws.amdahl(_number(answer), workers))
-    return f"With this share {workers} workers would be {seen:.2f} times as fast. Try another, or solve for it."
+    return (
+        f"With this share {workers} workers would be {seen:.2f} times as fast. Try another, or solve for it."
+    )
 
 
 def _traffic(answer: Any, parameters: int, ranks: int) -> str:
@@ -288,6 +300,14 @@ def _traffic(answer: Any, parameters: int, ranks: int) -> str:
 
 
 EXERCISES: dict[str, Callable[..., str]] = {
-    "1.1": _concentration, "1.2": _water_area, "2.1": _cuts, "2.2": _dark_thick_ice, "3.1": _opacity,
-    "3.2": _improved, "4.1": _bounds, "4.2": _lost, "5.1": _share, "5.2": _traffic,
-}  # fmt: skip
+    "1.1": _concentration,
+    "1.2": _water_area,
+    "2.1": _cuts,
+    "2.2": _dark_thick_ice,
+    "3.1": _opacity,
+    "3.2": _improved,
+    "4.1": _bounds,
+    "4.2": _lost,
+    "5.1": _share,
+    "5.2": _traffic,
+}

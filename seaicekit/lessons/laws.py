@@ -26,7 +26,9 @@ def fresnel(angle: float | np.ndarray, index: float = SEA_WATER) -> float | np.n
     return (across + along) / 2
 
 
-def veil(surface: float | np.ndarray, opacity: float | np.ndarray, cloud: float = 231.0) -> float | np.ndarray:
+def veil(
+    surface: float | np.ndarray, opacity: float | np.ndarray, cloud: float = 231.0
+) -> float | np.ndarray:
     """Return the brightness of a surface seen through thin cloud.
 
     Parameters
@@ -52,7 +54,10 @@ def amdahl(share: float, workers: float | np.ndarray) -> float | np.ndarray:
 
 
 def parallel_share(speedup: float, workers: float) -> float:
-    """Return the share of the work that was divided, from a measured speed-up: `amdahl` the other way round."""
+    """Return the share of the work that was divided, from a measured speed-up.
+
+    `amdahl` the other way round.
+    """
     return (1 - 1 / speedup) / (1 - 1 / workers)
 
 

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from seaicekit import rasters, synthetic
-from seaicekit import tiles as tiling
-from seaicekit.autolabel import autolabel
+from seaicekit import scenes
 from seaicekit.classes import NODATA, OPEN_WATER, THIN_ICE
 from seaicekit.evaluation import evaluate
-from seaicekit.files import InputError, replacing
-from seaicekit.launch import train
+from seaicekit.files import InputError, atomic_write
+from seaicekit.labels import autolabel
 from seaicekit.mapping import predict
-from seaicekit.scenes import open_scene
+from seaicekit.scenes import open_scene, read_codes, write_classes
 from seaicekit.thresholds import brightness
+from seaicekit.tiles import index_tiles
+from seaicekit.training import train
 
 if TYPE_CHECKING:
-    from seaicekit.rasters import Raster
+    from seaicekit.scenes import Raster
 
     Maps = Mapping[str, Raster]
 
@@ -40,20 +40,26 @@ def make(folder: str | os.PathLike, seeds: Mapping[int, float], size: int, **set
     size : int
         Pixels a side.
     **settings
-        As for `seaicekit.synthetic.scene`.
+        As for `seaicekit.scenes.synthetic_scene`.
 
     Returns
     -------
     pandas.DataFrame
         ``path`` and ``truth`` by ``scene``.
     """
-    made = [synthetic.write(folder, seed, (size, size), cloud, **settings) for seed, cloud in seeds.items()]
+    made = [
+        scenes.write_synthetic(folder, seed, (size, size), cloud, **settings) for seed, cloud in seeds.items()
+    ]
     rows = [{"scene": path.stem, "path": str(path), "truth": str(truth)} for path, truth in made]
     return pd.DataFrame(rows).set_index("scene")
 
 
 def mislabel(
-    scenes: pd.DataFrame, folder: str | os.PathLike, how: Literal["random", "systematic"], darkest: int, seed: int = 0
+    scenes: pd.DataFrame,
+    folder: str | os.PathLike,
+    how: Literal["random", "systematic"],
+    darkest: int,
+    seed: int = 0,
 ) -> dict[str, str]:
     """Write truths with mistakes in them, to learn from.
 
@@ -80,7 +86,7 @@ def mislabel(
         raise InputError(f'how: must be "random" or "systematic", not {how!r}')
     rng, made = np.random.default_rng(seed), {}
     for name, row in scenes.iterrows():
-        scene, codes = open_scene(row["path"]), rasters.read_codes(row["truth"])
+        scene, codes = open_scene(row["path"]), read_codes(row["truth"])
         wrong = (codes == THIN_ICE) & (brightness(scene.values) <= darkest)
         if how == "systematic":
             codes[wrong] = OPEN_WATER
@@ -88,21 +94,21 @@ def mislabel(
             chosen = rng.choice(np.flatnonzero(codes != NODATA), np.count_nonzero(wrong), replace=False)
             codes.flat[chosen] = (codes.flat[chosen] + rng.integers(1, 3, chosen.size)) % 3
         made[name] = str(Path(folder) / f"{name}.tif")
-        rasters.write_classes(made[name], codes, scene.rio.crs, scene.rio.transform())
+        write_classes(made[name], codes, scene.rio.crs, scene.rio.transform())
     return made
 
 
 def tiles(scenes: pd.DataFrame, folder: str | os.PathLike, size: int = 128) -> pd.DataFrame:
     """Label scenes by the paper's rule, cut them into tiles, and keep a third of the scenes for testing."""
     labelled = autolabel(scenes["path"], Path(folder) / "labels", engine="serial", progress=False)
-    return tiling.index(labelled, Path(folder) / "tiles.parquet", size, 1 / 3, truth=scenes["truth"])
+    return index_tiles(labelled, Path(folder) / "tiles.parquet", size, 1 / 3, truth=scenes["truth"])
 
 
 def fewer(tiles: pd.DataFrame, path: str | os.PathLike, train: int, test: int) -> pd.DataFrame:
     """Keep so many training and test tiles of an index, and write it anew."""
     parts = [tiles[tiles["split"] == side].head(count) for side, count in (("train", train), ("test", test))]
     kept = pd.concat(parts, ignore_index=True)
-    with replacing(path) as place:
+    with atomic_write(path) as place:
         kept.to_parquet(place, index=False)
     return kept
 
@@ -129,9 +135,17 @@ def learn(folder: str | os.PathLike, teacher: str, scenes: pd.DataFrame, epochs:
     targets = teacher if teacher == "truth" else str(folder / teacher)
     out = folder / f"learned-{teacher}"
     train(
-        folder / "tiles.parquet", out, 1, "inprocess", targets=targets, epochs=epochs, batch=4, learning_rate=0.003,
-        width=8, depth=4,
-    )  # fmt: skip
+        folder / "tiles.parquet",
+        out,
+        1,
+        "inprocess",
+        targets=targets,
+        epochs=epochs,
+        batch=4,
+        learning_rate=0.003,
+        width=8,
+        depth=4,
+    )
     return predict(out / "model.keras", scenes["path"], out / "maps").set_index("scene")["map"].to_dict()
 
 
@@ -148,13 +162,17 @@ def agreement(made: Mapping[str, Maps], labels: Mapping[str, Maps], truth: Maps)
 def recalls(made: Mapping[str, Raster | Maps], truth: Raster | Maps) -> pd.DataFrame:
     """Return which share of each class (rows) several maps find (columns)."""
     found = {name: evaluate(each, truth)["classes"] for name, each in made.items()}
-    shares = {name: {kind: scores["recall"] for kind, scores in classes.items()} for name, classes in found.items()}
+    shares = {
+        name: {kind: scores["recall"] for kind, scores in classes.items()} for name, classes in found.items()
+    }
     return pd.DataFrame(shares).astype(float).round(3)
 
 
 def equal_pixels(one: Iterable[Raster], other: Iterable[Raster]) -> int:
     """Count the pairs of class rasters that are equal in each pixel."""
-    return sum(np.array_equal(rasters.codes(a), rasters.codes(b)) for a, b in zip(one, other, strict=True))
+    return sum(
+        np.array_equal(scenes.as_codes(a), scenes.as_codes(b)) for a, b in zip(one, other, strict=True)
+    )
 
 
 def cores() -> int:
@@ -162,7 +180,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def time_labelling(scenes: pd.DataFrame, folder: str | os.PathLike, **engine: Any) -> tuple[float, pd.DataFrame]:
+def time_labelling(
+    scenes: pd.DataFrame, folder: str | os.PathLike, **engine: Any
+) -> tuple[float, pd.DataFrame]:
     """Label scenes anew, with the engine and its options; return the seconds that it took, and the table.
 
     Worker processes start within the time, and are ended after it.
@@ -179,6 +199,6 @@ def time_labelling(scenes: pd.DataFrame, folder: str | os.PathLike, **engine: An
 
 def labelled_pixels(path: str | os.PathLike, truth: Raster) -> tuple[np.ndarray, np.ndarray]:
     """Return a scene's pixels, (N, 3) uint8, and their true classes, (N,) uint8, no data left out."""
-    codes = rasters.codes(truth)
+    codes = scenes.as_codes(truth)
     inside = codes != NODATA
     return open_scene(path).values.transpose(1, 2, 0)[inside], codes[inside]

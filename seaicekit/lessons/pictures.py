@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seaicekit import clouds, labels, rasters, synthetic
+from seaicekit import labels, scenes
 from seaicekit.classes import LEGEND, NODATA, OPEN_WATER
 from seaicekit.lessons import laws
-from seaicekit.maps.figures import NODATA_GREY, coloured
+from seaicekit.maps import NODATA_GREY, coloured
 from seaicekit.scenes import nodata_mask, open_scene
 from seaicekit.thresholds import Thresholds
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import xarray as xr
 
-    from seaicekit.rasters import Raster
+    from seaicekit.scenes import Raster
 
     Scene = xr.DataArray | str | os.PathLike
 
@@ -76,20 +76,23 @@ def fresnel_curve() -> matplotlib.figure.Figure:
     angles = np.linspace(0, 89, 179)
     figure, axis = _plot()
     axis.plot(angles, 100 * laws.fresnel(angles), color=INK, linewidth=2)
-    axis.set(xlabel="angle between light and vertical, degrees", ylabel="sent back, %", xlim=(0, 90), ylim=(0, 100))
+    axis.set(
+        xlabel="angle between light and vertical, degrees", ylabel="sent back, %", xlim=(0, 90), ylim=(0, 100)
+    )
     axis.set_title("Flat sea water as a mirror", fontsize=11)
     return figure
 
 
 def spectra(scene: Scene, truth: Raster) -> matplotlib.figure.Figure:
     """Draw each class's reflectance in the three bands: its median, and where 90 % of its pixels are."""
-    values, known = _opened(scene).values / 255, rasters.codes(truth)
+    values, known = _opened(scene).values / 255, scenes.as_codes(truth)
     figure, axis = _plot()
     lengths = [length for _, length, _ in BANDS.values()]
     for entry in LEGEND:
         chosen = values[:, known == entry.code]
         low, middle, high = (
-            [np.percentile(chosen[number], percent) for number, _, _ in BANDS.values()] for percent in (5, 50, 95)
+            [np.percentile(chosen[number], percent) for number, _, _ in BANDS.values()]
+            for percent in (5, 50, 95)
         )
         colour = "#8c8878" if entry.name == "thick ice" else entry.colour
         axis.fill_between(lengths, low, high, color=colour, alpha=0.18, linewidth=0)
@@ -106,12 +109,14 @@ def veil_curves(thresholds: Thresholds) -> matplotlib.figure.Figure:
     figure, axis = _plot()
     for entry in LEGEND:
         colour = "#8c8878" if entry.name == "thick ice" else entry.colour
-        seen = laws.veil(max(synthetic.COLOUR[entry.code]), opacity)
+        seen = laws.veil(max(scenes.CLASS_COLOURS[entry.code]), opacity)
         axis.plot(100 * opacity, seen, color=colour, linewidth=2, label=entry.name)
     for name, cut, side in (("water_max", thresholds.water_max, 62), ("thin_max", thresholds.thin_max, 2)):
         axis.axhline(cut, color=WRONG, linewidth=1.3)
         axis.annotate(f"{name} = {cut}", (side, cut), (0, -11), textcoords="offset points", fontsize=9)
-    axis.set(xlabel="opacity of the cloud, %", ylabel="brightness, max(R, G, B)", xlim=(0, 100), ylim=(0, 255))
+    axis.set(
+        xlabel="opacity of the cloud, %", ylabel="brightness, max(R, G, B)", xlim=(0, 100), ylim=(0, 255)
+    )
     axis.legend(frameon=False, fontsize=9, loc="center right", bbox_to_anchor=(1, 0.4))
     return figure
 
@@ -119,11 +124,17 @@ def veil_curves(thresholds: Thresholds) -> matplotlib.figure.Figure:
 def filter_steps(scene: Scene, thresholds: Thresholds) -> matplotlib.figure.Figure:
     """Draw how the cloud filter works: scene, background, difference, and the corrected brightness."""
     scene = _opened(scene)
-    grey = clouds.grey(scene.values)
-    grey[nodata_mask(scene) | (labels.raw(scene.values, nodata_mask(scene), thresholds) == OPEN_WATER)] = 255
-    corrected = labels.filtered(scene, labels.Rule(thresholds)).values
+    grey = labels.to_grey(scene.values)
+    grey[
+        nodata_mask(scene) | (labels.label_raw(scene.values, nodata_mask(scene), thresholds) == OPEN_WATER)
+    ] = 255
+    corrected = labels.filter_scene(scene, labels.Rule(thresholds)).values
     figure, axes = _row(4)
-    steps = {"background": clouds.background(grey), "nearness to it": clouds.difference(grey), "stretched": corrected}
+    steps = {
+        "background": labels.background(grey),
+        "nearness to it": labels.difference(grey),
+        "stretched": corrected,
+    }
     axes[0].imshow(_picture(scene))
     axes[0].set_title("scene", fontsize=11)
     for axis, (title, values) in zip(axes[1:], steps.items(), strict=True):
@@ -138,7 +149,7 @@ def side_by_side(scene: Scene, made: Mapping[str, Raster]) -> matplotlib.figure.
     axes[0].imshow(_picture(_opened(scene)))
     axes[0].set_title("scene", fontsize=11)
     for axis, (title, raster) in zip(axes[1:], made.items(), strict=True):
-        axis.imshow(coloured(rasters.codes(raster)), interpolation="nearest")
+        axis.imshow(coloured(scenes.as_codes(raster)), interpolation="nearest")
         axis.set_title(title, fontsize=11)
     return figure
 
@@ -155,14 +166,14 @@ def mistakes(scene: Scene, made: Mapping[str, Raster], truth: Raster) -> matplot
     truth
         Path or class codes.
     """
-    known = rasters.codes(truth)
+    known = scenes.as_codes(truth)
     figure, axes = _row(2 + len(made), 3.7)
     axes[0].imshow(_picture(_opened(scene)))
     axes[0].set_title("scene", fontsize=11)
     axes[1].imshow(coloured(known), interpolation="nearest")
     axes[1].set_title("truth", fontsize=11)
     for axis, (title, raster) in zip(axes[2:], made.items(), strict=True):
-        wrong = (rasters.codes(raster) != known) & (known != NODATA)
+        wrong = (scenes.as_codes(raster) != known) & (known != NODATA)
         axis.imshow(coloured(known), interpolation="nearest", alpha=0.3)
         axis.imshow(np.ma.masked_where(~wrong, wrong), cmap=_one_colour(WRONG), interpolation="nearest")
         axis.set_title(title, fontsize=11)
@@ -195,12 +206,22 @@ def speedups(
     for share in shares:
         axis.plot(workers, laws.amdahl(share, workers), color="0.6", linewidth=1.2)
         end = float(laws.amdahl(share, most))
-        axis.annotate(f"p = {share:.0%}", (most, end), (8, 0), textcoords="offset points", va="center", fontsize=9)
+        axis.annotate(
+            f"p = {share:.0%}", (most, end), (8, 0), textcoords="offset points", va="center", fontsize=9
+        )
     for (name, points), (colour, marker) in zip(
         measured.items(), ((INK, "o"), (WRONG, "s"), (SECOND, "D")), strict=False
     ):
-        axis.plot(list(points), list(points.values()), color=colour, marker=marker, linestyle="none", label=name,
-                  clip_on=False, zorder=3)  # fmt: skip
+        axis.plot(
+            list(points),
+            list(points.values()),
+            color=colour,
+            marker=marker,
+            linestyle="none",
+            label=name,
+            clip_on=False,
+            zorder=3,
+        )
     axis.set(xlabel="workers", ylabel="times as fast", xlim=(0.8, most), ylim=(0, most + 0.3))
     axis.set_xticks(range(1, most + 1))
     axis.legend(frameon=False, fontsize=9, loc="upper left")
@@ -209,8 +230,8 @@ def speedups(
 
 def welcome(size: int = 256) -> matplotlib.figure.Figure:
     """Draw the five lessons in one picture, for the start page."""
-    clear, truth = synthetic.scene(24, (size, size))
-    cloudy, _ = synthetic.scene(24, (size, size), 0.5)
+    clear, truth = scenes.synthetic_scene(24, (size, size))
+    cloudy, _ = scenes.synthetic_scene(24, (size, size), 0.5)
     wrong = labels.label(cloudy, cloud_filter=False).values != truth.values
     figure, axes = _row(5, 3.2)
     for axis, scene in ((axes[0], clear), (axes[2], cloudy)):
@@ -219,12 +240,18 @@ def welcome(size: int = 256) -> matplotlib.figure.Figure:
     axes[3].imshow(np.ma.masked_where(~wrong, wrong), cmap=_one_colour(WRONG), interpolation="nearest")
     brightness, workers = np.arange(256), np.linspace(1, 8)
     colours = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in coloured(Thresholds().table)]
-    counts = clouds.histogram(clear.values.max(axis=0))
+    counts = labels.histogram(clear.values.max(axis=0))
     counts[:2] = 0  # no data
     axes[1].bar(brightness, np.sqrt(counts), 1.0, color=colours, edgecolor="0.6", linewidth=0.2)
     for share in (1, 0.95, 0.8):
         axes[4].plot(workers, laws.amdahl(share, workers), color=INK, linewidth=2)
-    titles = "what the satellite sees", "brightness and cuts", "clouds and shadows", "imperfect labels", "in parallel"
+    titles = (
+        "what the satellite sees",
+        "brightness and cuts",
+        "clouds and shadows",
+        "imperfect labels",
+        "in parallel",
+    )
     for number, (axis, title) in enumerate(zip(axes, titles, strict=True), 1):
         axis.set_title(f"{number} · {title}", fontsize=11)
         if number in (2, 5):

@@ -1,7 +1,7 @@
 """A trained model over whole scenes: what class, how sure, how much of it."""
 
-from seaicekit.mapping.blend import classify
+from seaicekit.mapping.blend import BATCH_PIXELS, SIZE, classify, strips
 from seaicekit.mapping.predict import predict
 from seaicekit.mapping.series import time_series
 
-__all__ = ["classify", "predict", "time_series"]
+__all__ = ["BATCH_PIXELS", "SIZE", "classify", "predict", "strips", "time_series"]

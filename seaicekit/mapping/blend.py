@@ -2,8 +2,10 @@
 
 A network with same-size convolutions sees zeros beyond a tile's edge, so what it says there depends on where
 the tile was cut. Each tile therefore loses a margin, and neighbours fade into one another over a further
-stretch. The grid of tiles is anchored to the scene's upper left corner, a margin beyond it, and moves in steps
-that the network's poolings divide, so that pixels meet the poolings in the same phase whatever the tiles' size.
+stretch. The grid of tiles is anchored to the scene's upper left corner, a margin beyond it, and moves in
+steps
+that the network's poolings divide, so that pixels meet the poolings in the same phase whatever the tiles'
+size.
 """
 
 from __future__ import annotations
@@ -15,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seaicekit import inputs
+from seaicekit import tiles
 from seaicekit.files import InputError
 from seaicekit.scenes import Window
 
 if TYPE_CHECKING:
     import keras
 
-    from seaicekit.models import Card
+    from seaicekit.training import Card
 
     Image = Callable[[Window], np.ndarray]  # window → (rows, columns, channels) uint8
     Network = Callable[[np.ndarray], np.ndarray]  # (tiles, rows, columns, channels) → probabilities
@@ -74,9 +76,9 @@ def strips(
     network : callable
         As from `compiled`.
     read : callable
-        Gives the window of the scene as the network sees it; see `seaicekit.inputs.prepare`.
+        Gives the window of the scene as the network sees it; see `seaicekit.tiles.prepare_inputs`.
     shape : (rows, columns)
-    card : seaicekit.models.Card
+    card : seaicekit.training.Card
     size : int
         As from `tile_size`.
 
@@ -91,7 +93,9 @@ def strips(
     down, across = _ramp(tall), _ramp(wide)
     weight = (down[:, None] * across)[..., None]
     sums, norm = _covered(tops, down, shape[0]), _covered(lefts, across, shape[1])[:, None]
-    total = np.zeros((tall, shape[1] + 2 * (MARGIN + wide), len(card.legend)), np.float32)  # from MARGIN left of it
+    total = np.zeros(
+        (tall, shape[1] + 2 * (MARGIN + wide), len(card.legend)), np.float32
+    )  # from MARGIN left of it
     batches = _batches(read, shape, (tops, lefts), (tall, wide))
     for (number, part), probabilities in _ahead(network, batches):
         for left, each in zip(part, probabilities, strict=True):
@@ -172,20 +176,27 @@ def _covered(starts: range, ramp: np.ndarray, length: int) -> np.ndarray:
 
 
 def classify(
-    model: keras.Model, card: Card, bands: np.ndarray, nodata: np.ndarray, size: int | None = None, **prepared: Any
+    model: keras.Model,
+    card: Card,
+    bands: np.ndarray,
+    nodata: np.ndarray,
+    size: int | None = None,
+    **prepared: Any,
 ) -> np.ndarray:
     """Return class probabilities, (rows, columns, classes) float32, of a scene in memory.
 
     Parameters
     ----------
     model, card
-        As from `seaicekit.models.load`.
+        As from `seaicekit.training.load_model`.
     bands, nodata : (3, rows, columns) uint8, (rows, columns) bool
     size : int, optional
         Pixels a side of the tiles; see `seaicekit.predict`.
     **prepared
-        ``resolution`` and ``scl``, as for `seaicekit.inputs.prepare`.
+        ``resolution`` and ``scl``, as for `seaicekit.tiles.prepare_inputs`.
     """
-    image = inputs.prepare(bands, nodata, card.inputs, card.rule, **prepared)
-    parts = strips(compiled(model), lambda window: image[window.slices], nodata.shape, card, tile_size(card, size))
+    image = tiles.prepare_inputs(bands, nodata, card.inputs, card.rule, **prepared)
+    parts = strips(
+        compiled(model), lambda window: image[window.slices], nodata.shape, card, tile_size(card, size)
+    )
     return np.concatenate([part for _, part in parts])

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from seaicekit import areas, catalogues, clouds, engines, inputs, labels, models, rasters, scenes, sources
+from seaicekit import engines, labels, scenes, thresholds, tiles, training
 from seaicekit.classes import NODATA, concentration
-from seaicekit.files import InputError, location, place
+from seaicekit.files import InputError, as_path, output_path
 from seaicekit.mapping import blend
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pystac
 
-    from seaicekit.models import Card
     from seaicekit.scenes import Paths
+    from seaicekit.training import Card
 
 Engine = Literal["serial", "spark"]
 ITEMS = "maps.json"
@@ -39,19 +39,19 @@ def predict(
     engine: Engine = "serial",
     master: str | None = None,
     errors: Literal["raise", "quarantine"] = "raise",
-    prepared: inputs.Inputs | None = None,
+    prepared: tiles.Inputs | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Classify whole scenes with a trained model.
 
-    Tiles overlap and their probabilities are blended (`seaicekit.mapping.blend`), so that no seams show and the
-    tiles' size hardly matters: ``seaicekit bench predict`` says how much.
+    Tiles overlap and their probabilities are blended (`seaicekit.mapping.blend`), so that no seams show and
+    the tiles' size hardly matters: ``python -m benchmarks predict`` says how much.
 
     Parameters
     ----------
-    model : path, or (keras.Model, seaicekit.models.Card)
-        As written by `seaicekit.train`, or as from `seaicekit.models.load`. Its card says how scenes are
-        prepared and what its classes are.
+    model : path, or (keras.Model, seaicekit.training.Card)
+        As written by `seaicekit.train`, or as from `seaicekit.training.load_model`. Its card says how scenes
+        are prepared and what its classes are.
     paths : paths
         Scenes, as `seaicekit.open_scene` takes them; names for them as keys or index are kept.
     out_dir : path
@@ -75,7 +75,8 @@ def predict(
     Returns
     -------
     pandas.DataFrame
-        A row a scene: ``scene``, ``path``, ``map``, ``confidence`` (paths), ``datetime`` (None where unknown),
+        A row a scene: ``scene``, ``path``, ``map``, ``confidence`` (paths), ``datetime`` (None where
+        unknown),
         of each class the share of valid pixels (``open_water`` …) and the true area (``open_water_km2`` …,
         NaN without a CRS), ``ice_concentration`` (by area, else by pixels) and ``mean_confidence``, both from
         0 to 1, and ``error``.
@@ -89,38 +90,54 @@ def predict(
     import pandas as pd
     from tqdm.auto import tqdm
 
-    for name, value, known in (("engine", engine, Engine), ("errors", errors, Literal["raise", "quarantine"])):
+    for name, value, known in (
+        ("engine", engine, Engine),
+        ("errors", errors, Literal["raise", "quarantine"]),
+    ):
         if value not in get_args(known):
             raise InputError(f"{name}: must be one of {', '.join(get_args(known))}, not {value!r}")
-    named, card = _named(paths), models.read_card(model) if isinstance(model, str | os.PathLike) else model[1]
+    named, card = (
+        _named(paths),
+        training.read_card(model) if isinstance(model, str | os.PathLike) else model[1],
+    )
     if prepared and prepared != card.inputs:
-        raise InputError(f"prepared: the scenes are {prepared}, and the model was trained on {card.inputs}; "
-                         f"give scenes that are {card.inputs}, or train with inputs={prepared!r}")  # fmt: skip
+        raise InputError(
+            f"prepared: the scenes are {prepared}, and the model was trained on {card.inputs}; "
+            f"give scenes that are {card.inputs}, or train with inputs={prepared!r}"
+        )
     common = {"size": blend.tile_size(card, size), "prepared": prepared}
-    outputs = {name: {kind: place(out_dir, f"{name}{end}.tif") for kind, end in ENDS.items()} for name in named}
-    scenes.keep_apart(named, {name: list(files.values()) for name, files in outputs.items()})
-    tasks = [common | {"scene": name, "path": str(path), "files": outputs[name]} for name, path in named.items()]
-    location(place(out_dir, ITEMS)).unlink(missing_ok=True)  # what it lists is about to change
+    outputs = {
+        name: {kind: output_path(out_dir, f"{name}{end}.tif") for kind, end in ENDS.items()} for name in named
+    }
+    scenes.check_outputs(named, {name: list(files.values()) for name, files in outputs.items()})
+    tasks = [
+        common | {"scene": name, "path": str(path), "files": outputs[name]} for name, path in named.items()
+    ]
+    as_path(output_path(out_dir, ITEMS)).unlink(missing_ok=True)  # what it lists is about to change
     rows = []
     with tqdm(total=len(tasks), desc="scenes", disable=not progress, unit_scale=True) as bar:
         for row in (
-            _serial(model, tasks, bar.update) if engine == "serial" else _spark(model, tasks, master, bar.update)
+            _serial(model, tasks, bar.update)
+            if engine == "serial"
+            else _spark(model, tasks, master, bar.update)
         ):
             if row.get("error"):  # what an earlier call made of the scene is no longer so
                 for file in outputs[row["scene"]].values():
-                    location(file).unlink(missing_ok=True)
+                    as_path(file).unlink(missing_ok=True)
             if "fatal" in row or (errors == "raise" and row.get("error")):
                 raise InputError(row.get("fatal") or row["error"])
             rows.append(row)
     if not any("map" in row for row in rows):
         raise InputError(rows[0]["error"])
     items = [row.pop("item") for row in rows if "item" in row]
-    catalogues.write_items(place(out_dir, ITEMS), {"type": "FeatureCollection", "features": items})
-    return pd.DataFrame(rows, columns=list(dict.fromkeys([*_columns(card), "error"]))).astype({"error": object})
+    scenes.write_items(output_path(out_dir, ITEMS), {"type": "FeatureCollection", "features": items})
+    return pd.DataFrame(rows, columns=list(dict.fromkeys([*_columns(card), "error"]))).astype(
+        {"error": object}
+    )
 
 
 def _named(paths: Paths) -> dict[str, str | os.PathLike]:
-    named = scenes.names(paths)
+    named = scenes.name_scenes(paths)
     if not named:
         raise InputError("paths: no scenes given; list at least one")
     clash = next((name for name in named if f"{name}_confidence" in named), None)
@@ -137,7 +154,7 @@ def _columns(card: Card) -> list[str]:
 
 def _serial(model: Any, tasks: list[dict], tick: Callable[[float], object]) -> Iterator[dict]:
     """Map scenes here; a scene is written while the network is at the next."""
-    network, card = models.load(model) if isinstance(model, str | os.PathLike) else model
+    network, card = training.load_model(model) if isinstance(model, str | os.PathLike) else model
     network = blend.compiled(network)
     with ThreadPoolExecutor(1) as writer:
         before = None
@@ -153,12 +170,14 @@ def _serial(model: Any, tasks: list[dict], tick: Callable[[float], object]) -> I
             yield before.result()
 
 
-def _spark(model: Any, tasks: list[dict], master: str | None, tick: Callable[[float], object]) -> Iterator[dict]:
+def _spark(
+    model: Any, tasks: list[dict], master: str | None, tick: Callable[[float], object]
+) -> Iterator[dict]:
     """Broadcast the model's file and let workers map scenes; yield the rows in order."""
     with tempfile.TemporaryDirectory() as folder:
         if isinstance(model, tuple):
             path = Path(folder) / "model.keras"
-            models.save(model[0], path, model[1])
+            training.save_model(model[0], path, model[1])
             model = path
         content = Path(model).read_bytes()
     with engines.mapper("spark", 1, master, content) as mapped:
@@ -181,7 +200,7 @@ def _loaded(digest: str, model: bytes) -> tuple[blend.Network, Card]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.keras"
             path.write_bytes(model)
-            network, card = models.load(path)
+            network, card = training.load_model(path)
         _KEPT.clear()  # one at a time, for they are large
         _KEPT[digest] = blend.compiled(network), card
     return _KEPT[digest]
@@ -201,38 +220,46 @@ def _written(task: dict, found: tuple[np.ndarray, np.ndarray, float] | str, card
     if isinstance(found, str):
         return row | {"error": found}
     codes, percent, sure = found
-    files, counts = task["files"], clouds.histogram(codes)
+    files, counts = task["files"], labels.histogram(codes)
     valid = codes.size - int(counts[NODATA])
-    with scenes.reading(task["path"]) as reader:
+    with scenes.open_reader(task["path"]) as reader:
         crs, transform = reader.crs, reader.transform
     try:
         item = _item(task, valid / codes.size, files, card)
     except InputError as error:
         return row | {"error": str(error)}
     try:
-        rasters.write_classes(files["map"], codes, crs, transform, card.legend)
-        rasters.write_confidence(files["confidence"], percent, crs, transform)
+        scenes.write_classes(files["map"], codes, crs, transform, card.legend)
+        scenes.write_confidence(files["confidence"], percent, crs, transform)
     except InputError as error:  # not the scene's fault
         return row | {"fatal": str(error)}
     shares = {entry.code: counts[entry.code] / valid if valid else np.nan for entry in card.legend}
-    area = areas.square_kilometres(files["map"], card.legend) if crs else dict.fromkeys(shares, np.nan)
+    area = thresholds.square_kilometres(files["map"], card.legend) if crs else dict.fromkeys(shares, np.nan)
     names = {entry.code: entry.name.replace(" ", "_") for entry in card.legend}
-    return row | files | {
-        "datetime": item["properties"]["datetime"],
-        **{names[code]: float(share) for code, share in shares.items()},
-        **{f"{names[code]}_km2": square for code, square in area.items()},
-        "ice_concentration": concentration(area if crs else shares, card.legend),
-        "mean_confidence": sure / valid if valid else np.nan, "item": item,
-    }  # fmt: skip
+    return (
+        row
+        | files
+        | {
+            "datetime": item["properties"]["datetime"],
+            **{names[code]: float(share) for code, share in shares.items()},
+            **{f"{names[code]}_km2": square for code, square in area.items()},
+            "ice_concentration": concentration(area if crs else shares, card.legend),
+            "mean_confidence": sure / valid if valid else np.nan,
+            "item": item,
+        }
+    )
 
 
 def _classified(
     task: dict, network: blend.Network, card: Card, tick: Callable[[float], object] = lambda _: None
 ) -> tuple[np.ndarray, np.ndarray, float] | str:
-    """Return a scene's codes and per cents, (rows, columns) uint8, and the sum of its confidences; or why not."""
+    """Return a scene's codes and per cents, (rows, columns) uint8, and the sum of its confidences.
+
+    Or why not.
+    """
     order = np.array([entry.code for entry in card.legend], np.uint8)
     try:
-        with scenes.reading(task["path"]) as reader:
+        with scenes.open_reader(task["path"]) as reader:
             image, void = _image(task, reader, card)
             codes, percent, sure = np.empty(reader.shape, np.uint8), np.empty(reader.shape, np.uint8), 0.0
             for rows, probabilities in blend.strips(network, image, reader.shape, card, task["size"]):
@@ -253,7 +280,7 @@ def _image(task: dict, reader: scenes.SceneReader, card: Card) -> tuple[blend.Im
     if card.inputs == "filtered" and not task["prepared"]:
         image, void = _filtered(task, reader, rule)
         return lambda window: image[window.slices], lambda window: void[window.slices]
-    variant: inputs.Inputs = "rgb" if card.inputs == "rgb" else "grey"  # of equal bands the grey is the bands'
+    variant: tiles.Inputs = "rgb" if card.inputs == "rgb" else "grey"  # of equal bands the grey is the bands'
     # Open water is 0 in a filtered image, so that black at its border is no sign of missing data.
     declared = reader.declares_nodata or task["prepared"] != "filtered"
 
@@ -261,12 +288,12 @@ def _image(task: dict, reader: scenes.SceneReader, card: Card) -> tuple[blend.Im
         return reader.read(window, None if declared else np.zeros((window.height, window.width), bool))
 
     # Window by window, for a scene may be larger than memory.
-    return lambda window: inputs.prepare(*read(window), variant), lambda window: read(window)[1]
+    return lambda window: tiles.prepare_inputs(*read(window), variant), lambda window: read(window)[1]
 
 
 def _filtered(task: dict, reader: scenes.SceneReader, rule: labels.Rule) -> tuple[np.ndarray, np.ndarray]:
     """Filter a whole scene as its model's labels were; return it, and where the labels have no data."""
-    metres = labels.metres(reader.crs, reader.transform)
+    metres = labels.pixel_size(reader.crs, reader.transform)
     if isinstance(rule.window, str) and metres is None:
         raise InputError(
             f"{task['path']}: has no CRS in metres, and the model's filter has a window of {rule.window}; "
@@ -276,9 +303,9 @@ def _filtered(task: dict, reader: scenes.SceneReader, rule: labels.Rule) -> tupl
     if rule.opaque == "scl" and scl is None:
         raise InputError(f"{task['path']}: the model's filter needs its scene classification; append #scl=1")
     bands, nodata = reader.read()
-    image = inputs.prepare(bands, nodata, "filtered", rule, metres, scl)
-    ends = labels.ends_of(bands, nodata, rule)
-    hidden = rule.hidden(clouds.stretched(bands, ends) if ends else bands, scl)
+    image = tiles.prepare_inputs(bands, nodata, "filtered", rule, metres, scl)
+    ends = labels.scene_stretch_limits(bands, nodata, rule)
+    hidden = rule.hidden(labels.stretch_bands(bands, ends) if ends else bands, scl)
     void = nodata if rule.nodata == "mask" else np.zeros_like(nodata)  # as the labels that it learned
     return image, void if hidden is None else void | hidden
 
@@ -288,17 +315,23 @@ def _item(task: dict, valid: float, files: Mapping[str, str], card: Card) -> dic
     import pystac
     from pystac.extensions.classification import Classification, ClassificationExtension
 
-    item: pystac.Item = catalogues.describe(task["scene"], sources.resolve(catalogues.absolute(task["path"])), valid)
+    item: pystac.Item = scenes.describe_scene(
+        task["scene"], scenes.resolve_source(scenes.absolute_source(task["path"])), valid
+    )
     item.add_link(pystac.Link("derived_from", item.assets.pop("image").href))
-    for name in (catalogues.SOURCE, "seaicekit:valid_fraction"):
+    for name in (scenes.SOURCE_PROPERTY, "seaicekit:valid_fraction"):
         item.properties.pop(name, None)
     for kind, what in (("map", "sea-ice class"), ("confidence", "confidence of the class, per cent")):
         about = {"data_type": "uint8", "nodata": NODATA}
         item.add_asset(kind, pystac.Asset(files[kind], what, None, pystac.MediaType.COG, ["data"], about))
     classes = [
-        Classification.create(entry.code, name=entry.name.replace(" ", "-"), description=entry.name,
-                              color_hint=entry.colour[1:].upper())
+        Classification.create(
+            entry.code,
+            name=entry.name.replace(" ", "-"),
+            description=entry.name,
+            color_hint=entry.colour[1:].upper(),
+        )
         for entry in card.legend
-    ]  # fmt: skip
+    ]
     ClassificationExtension.ext(item.assets["map"], add_if_missing=True).apply(classes=classes)
     return item.to_dict()

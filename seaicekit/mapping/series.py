@@ -28,8 +28,8 @@ def time_series(predicted: pd.DataFrame, legend: Sequence[SeaIceClass]) -> pd.Da
     Returns
     -------
     pandas.DataFrame
-        A row a day, ``date`` as index: ``scenes``, how many; the area of each class, ``open_water_km2`` …; and
-        ``ice_concentration``, 0 to 1.
+        A row a day, ``date`` as index: ``scenes``, how many; the area of each class, ``open_water_km2`` …;
+        and ``ice_concentration``, 0 to 1.
 
     Raises
     ------
@@ -49,6 +49,7 @@ def time_series(predicted: pd.DataFrame, legend: Sequence[SeaIceClass]) -> pd.Da
     summed = known.groupby(day)[list(columns.values())].sum()
     summed.insert(0, "scenes", known.groupby(day).size())
     summed["ice_concentration"] = [
-        concentration({code: row[name] for code, name in columns.items()}, legend) for _, row in summed.iterrows()
+        concentration({code: row[name] for code, name in columns.items()}, legend)
+        for _, row in summed.iterrows()
     ]
     return summed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seaicekit.thresholds import Thresholds, count_scene
+from seaicekit.thresholds import Thresholds, scene_histogram
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -25,7 +25,7 @@ def histogram(paths: list[str | os.PathLike], thresholds: Thresholds) -> matplot
     axis = figure.subplots()
     counts = np.zeros(256, np.int64)
     for path in paths:
-        counts += count_scene(path)
+        counts += scene_histogram(path)
     named = {entry.code: entry.colour for entry in thresholds.legend}
     colours = [named[code] for code in thresholds.table.tolist()]
     axis.bar(
@@ -58,7 +58,7 @@ def fit_curve(curves: Mapping[str, pd.DataFrame]) -> matplotlib.figure.Figure:
     Parameters
     ----------
     curves : dict
-        Title → table, as from `seaicekit.fitting.curve`.
+        Title → table, as from `seaicekit.thresholds.accuracy_curve`.
     """
     from matplotlib.figure import Figure
 
@@ -67,8 +67,12 @@ def fit_curve(curves: Mapping[str, pd.DataFrame]) -> matplotlib.figure.Figure:
     for axis, (title, table) in zip(axes, curves.items(), strict=True):
         for drawn, rows in table.groupby("drawn"):
             name = {"random": "points at random", "per class": "as many of each class"}[drawn]
-            axis.plot(rows["points"], rows["accuracy"], color=INK[drawn], marker="o", markersize=3.5, label=name)
-            axis.fill_between(rows["points"], rows["low"], rows["high"], color=INK[drawn], alpha=0.15, linewidth=0)
+            axis.plot(
+                rows["points"], rows["accuracy"], color=INK[drawn], marker="o", markersize=3.5, label=name
+            )
+            axis.fill_between(
+                rows["points"], rows["low"], rows["high"], color=INK[drawn], alpha=0.15, linewidth=0
+            )
         best = (table["accuracy"] / table["share"]).iloc[0]
         axis.axhline(best, color="0.4", linestyle="--", linewidth=1)
         axis.annotate(

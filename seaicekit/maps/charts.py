@@ -43,14 +43,20 @@ def reliability_diagram(found: dict, title: str = "") -> matplotlib.figure.Figur
         axis.bar(starts, heights, wide, align="edge", color=colour, edgecolor="white", linewidth=0.8)
         axis.spines[["top", "right"]].set_visible(False)
     sure, right = (np.array([100 * entry[name] for entry in filled]) for name in ("confidence", "accuracy"))
-    upper.plot((0, 100), (0, 100), color="0.35", linewidth=1, linestyle=(0, (4, 3)), label="perfect calibration")
+    upper.plot(
+        (0, 100), (0, 100), color="0.35", linewidth=1, linestyle=(0, (4, 3)), label="perfect calibration"
+    )
     # From what was said to what is true, at the mean confidence of a bin: what the calibration error adds up.
-    gaps = upper.vlines(sure, np.minimum(sure, right), np.maximum(sure, right), color=WARM, linewidth=2, label="gap")
+    gaps = upper.vlines(
+        sure, np.minimum(sure, right), np.maximum(sure, right), color=WARM, linewidth=2, label="gap"
+    )
     gaps.set_capstyle("butt")
     upper.plot(sure, right, "o", color=WARM, markersize=3.5)
     text = f"expected calibration error {100 * found['ece']:.1f} %"
     upper.set(ylabel="accuracy, %", xlim=(0, 100), ylim=(0, 100), title=title)
-    upper.legend(frameon=False, fontsize=8.5, loc="upper left", title=text, title_fontsize=8.5, alignment="left")
+    upper.legend(
+        frameon=False, fontsize=8.5, loc="upper left", title=text, title_fontsize=8.5, alignment="left"
+    )
     lower.set(xlabel="confidence, %", ylabel="pixels, %")
     return figure
 
@@ -97,7 +103,7 @@ def confusion_matrices(
     Parameters
     ----------
     counts : dict
-        (Row's name, column's name) → (classes, classes) counts, as from `seaicekit.study.confusions`.
+        (Row's name, column's name) → (classes, classes) counts, as from `benchmarks.study.confusions`.
     legend : sequence of SeaIceClass
     labels : (str, str)
         What columns and rows of each matrix are.
@@ -120,11 +126,15 @@ def confusion_matrices(
     return figure
 
 
-def _draw_matrix(axis: matplotlib.axes.Axes, counts: Sequence | np.ndarray, legend: Sequence[SeaIceClass]) -> None:
+def _draw_matrix(
+    axis: matplotlib.axes.Axes, counts: Sequence | np.ndarray, legend: Sequence[SeaIceClass]
+) -> None:
     """Draw one confusion matrix: shares of each reference class, and pixel counts."""
     matrix = np.asarray(counts)
     if matrix.shape != (len(legend),) * 2:
-        raise InputError(f"confusion: {matrix.shape} counts for {len(legend)} classes; give the legend they are of")
+        raise InputError(
+            f"confusion: {matrix.shape} counts for {len(legend)} classes; give the legend they are of"
+        )
     shares = normalised(matrix)
     axis.imshow(np.ma.masked_invalid(shares), vmin=0, vmax=1, cmap="Blues")
     axis.set_facecolor("0.93")
@@ -141,7 +151,15 @@ def _draw_matrix(axis: matplotlib.axes.Axes, counts: Sequence | np.ndarray, lege
         text = "–" if np.isnan(share) else f"{100 * share:.1f} %"
         axis.text(col, row, text, ha="center", va="bottom", color=ink, fontsize=9.5)
         if matrix[row, col]:
-            axis.text(col, row + 0.06, _counted(int(matrix[row, col])), ha="center", va="top", color=ink, fontsize=7.5)
+            axis.text(
+                col,
+                row + 0.06,
+                _counted(int(matrix[row, col])),
+                ha="center",
+                va="top",
+                color=ink,
+                fontsize=7.5,
+            )
 
 
 def _counted(number: int) -> str:
@@ -181,7 +199,9 @@ def score_bars(
     missing = [name for name in strata if name not in set(rows["stratum"])]
     if missing or not strata:
         of = f" of {class_name}" if class_name else ""
-        raise InputError(f"score_bars: no {score}{of} in {', '.join(missing) or 'no stratum'}; see the table's rows")
+        raise InputError(
+            f"score_bars: no {score}{of} in {', '.join(missing) or 'no stratum'}; see the table's rows"
+        )
     if "mean" in rows:
         rows = rows.assign(value=rows["mean"], low=rows["mean"] - rows["sd"], high=rows["mean"] + rows["sd"])
         said = f"Bars: mean of {int(rows['runs'].max())} seeds; lines: one standard deviation either way"
@@ -203,8 +223,14 @@ def score_bars(
         axis.hlines(places[known], low[known], high[known], color="black", linewidth=1.3)
         for place, value, end in zip(places, values, np.fmax(values, high), strict=True):
             text = "–" if np.isnan(value) else f"{value:.1f}".replace("-", "\u2212")
-            axis.annotate(text, (0 if np.isnan(end) else max(end, 0), place), (4, 0), textcoords="offset points",
-                          va="center", fontsize=8.5)  # fmt: skip
+            axis.annotate(
+                text,
+                (0 if np.isnan(end) else max(end, 0), place),
+                (4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8.5,
+            )
         axis.set_yticks(places, rules, fontsize=9)
         least, most = min(0, np.nanmin([0, *low, *values])), max(0, np.nanmax([0, *high, *values]))
         span = max(1, most - least)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seaicekit import labels, polar, rasters, scenes
-from seaicekit.autolabel import provenance
+from seaicekit import labels, scenes
 from seaicekit.classes import LEGEND, NODATA, SeaIceClass
-from seaicekit.evaluation.strata import CLOUDY
-from seaicekit.files import InputError, replacing
+from seaicekit.evaluation import CLOUDY
+from seaicekit.files import InputError, atomic_write
+from seaicekit.labels import provenance
 from seaicekit.thresholds import Thresholds
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     import shapely
     from matplotlib.patches import Patch
 
-    from seaicekit.rasters import Raster
-    from seaicekit.scenes import Paths
+    from seaicekit.scenes import Paths, Raster
 
 NODATA_GREY = (214, 214, 214)
 CLOUD_COLOUR = "#e07b39"
@@ -40,7 +39,7 @@ def coloured(codes: np.ndarray, legend: Sequence[SeaIceClass] = LEGEND) -> np.nd
 
 def rgb(path: Any) -> np.ndarray:
     """Read a scene as a picture, (rows, columns, 3) uint8, no data in light grey."""
-    with scenes.reading(path) as reader:
+    with scenes.open_reader(path) as reader:
         bands, nodata = reader.read()
     picture = bands.transpose(1, 2, 0).copy()
     picture[nodata] = NODATA_GREY
@@ -61,7 +60,7 @@ def gallery(paths: Paths) -> matplotlib.figure.Figure:
     """Draw scenes as thumbnails with their names, four a row."""
     from matplotlib.figure import Figure
 
-    named = scenes.names(paths)
+    named = scenes.name_scenes(paths)
     columns, rows = min(4, len(named)), -(-len(named) // 4)
     figure = Figure(figsize=(3.1 * columns, 3.3 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -95,38 +94,54 @@ def footprints(items: Iterable[pystac.Item | dict], crs: str | None = None) -> m
     from matplotlib.figure import Figure
 
     features = [item if isinstance(item, dict) else item.to_dict(transform_hrefs=False) for item in items]
-    latitudes = [shapely.geometry.shape(f["geometry"]).centroid.y if f["geometry"] else np.nan for f in features]
+    latitudes = [
+        shapely.geometry.shape(f["geometry"]).centroid.y if f["geometry"] else np.nan for f in features
+    ]
     if np.isnan(latitudes).all():
         raise InputError("footprints: no scene has a place on a map; see them with seaicekit.maps.gallery")
-    crs = crs or polar.crs_of(np.nanmedian(latitudes))
-    north = polar.is_north(crs)
+    crs = crs or scenes.polar_crs(np.nanmedian(latitudes))
+    north = scenes.is_north(crs)
     shapes = {
-        number: polar.outline(features[number]["geometry"], crs)
+        number: scenes.footprint_on_map(features[number]["geometry"], crs)
         for number, latitude in enumerate(latitudes)
         if (latitude >= 0 if north else latitude < 0)
     }
     dates = pd.to_datetime([features[number]["properties"].get("datetime") for number in shapes], utc=True)
     days = [None if pd.isna(taken) else taken.toordinal() for taken in dates]
     known = [day for day in days if day] or [0]
-    palette = colors.ListedColormap(colormaps["viridis"](np.linspace(0, 0.9, 256)))  # its yellow is too light a line
+    palette = colors.ListedColormap(
+        colormaps["viridis"](np.linspace(0, 0.9, 256))
+    )  # its yellow is too light a line
     paint = ScalarMappable(colors.Normalize(min(known), max(known)), palette)
 
     figure = Figure(figsize=(8, 6.2), layout="constrained")
     axis, side = figure.subplots(1, 2, width_ratios=[4, 1])
     side.set_axis_off()
-    frame = polar.frame(shapely.union_all(list(shapes.values())).bounds)
-    polar.draw(axis, crs, frame)
-    polar.locate(side.inset_axes([0, 0.7, 1, 0.3]), crs, frame)
+    frame = scenes.map_frame(shapely.union_all(list(shapes.values())).bounds)
+    scenes.draw_polar_map(axis, crs, frame)
+    scenes.draw_locator(side.inset_axes([0, 0.7, 1, 0.3]), crs, frame)
     for day, shape in zip(days, shapes.values(), strict=True):
         colour = paint.to_rgba(day) if day else (0.35, 0.35, 0.35, 1)
-        polar.patch(axis, shape, facecolor=(*colour[:3], 0.15), edgecolor=colour, linewidth=1.4, zorder=5)
+        scenes.draw_polygon(
+            axis, shape, facecolor=(*colour[:3], 0.15), edgecolor=colour, linewidth=1.4, zorder=5
+        )
     halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
     size = frame[2] - frame[0]
     for (x, y, width), numbers in _gathered(shapes, size / 28).items():
         text = ", ".join(map(str, numbers)) if len(numbers) < 4 else f"{numbers[0]} … {numbers[-1]}"
         up = 9 if width < size / 20 else 0  # above what it would hide
-        axis.annotate(text, (x, y), (0, up), textcoords="offset points", ha="center", va="center", fontsize=9,
-                      weight="bold", path_effects=halo, zorder=6)  # fmt: skip
+        axis.annotate(
+            text,
+            (x, y),
+            (0, up),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=9,
+            weight="bold",
+            path_effects=halo,
+            zorder=6,
+        )
     if min(known) < max(known):
         bar = figure.colorbar(paint, cax=side.inset_axes([0.1, 0.05, 0.12, 0.5]))
         ticks = np.unique(np.linspace(min(known), max(known), 5).astype(int))
@@ -134,19 +149,25 @@ def footprints(items: Iterable[pystac.Item | dict], crs: str | None = None) -> m
         bar.outline.set_visible(False)
     elif max(known):
         side.text(0.5, 0.6, f"{date.fromordinal(max(known))}", ha="center", fontsize=9)
-    missing = [_short(str(feature.get("id"))) for number, feature in enumerate(features) if number not in shapes]
+    missing = [
+        _short(str(feature.get("id"))) for number, feature in enumerate(features) if number not in shapes
+    ]
     if missing:
         more = f" and {len(missing) - 3} more" if missing[3:] else ""
         figure.supxlabel(f"Not on this map: {', '.join(missing[:3])}{more}", fontsize=9, color="0.35")
     return figure
 
 
-def _gathered(shapes: dict[int, shapely.Geometry], near: float) -> dict[tuple[float, float, float], list[int]]:
+def _gathered(
+    shapes: dict[int, shapely.Geometry], near: float
+) -> dict[tuple[float, float, float], list[int]]:
     """Put the numbers, from 1, of shapes too near one another for texts at one place: x, y and its width."""
     places: dict[tuple[float, float, float], list[int]] = {}
     for number, shape in shapes.items():
         x, y, width = shape.centroid.x, shape.centroid.y, shape.area**0.5
-        place = next((at for at in places if abs(at[0] - x) < 1.5 * near and abs(at[1] - y) < near), (x, y, width))
+        place = next(
+            (at for at in places if abs(at[0] - x) < 1.5 * near and abs(at[1] - y) < near), (x, y, width)
+        )
         places.setdefault(place, []).append(number + 1)
     return places
 
@@ -158,20 +179,25 @@ def labelled(
     truth_paths: Iterable[str | os.PathLike | None] = (),
     most: int = 4,
 ) -> matplotlib.figure.Figure:
-    """Draw the first few scenes beside their labels: by the cuts alone, filtered, and the truth if there is one."""
-    named = dict(list(scenes.names(paths).items())[:most])
+    """Draw the first few scenes beside their labels.
+
+    By the cuts alone, filtered, and the truth if there is one.
+    """
+    named = dict(list(scenes.name_scenes(paths).items())[:most])
     label_paths, truth_paths = list(label_paths)[:most], list(truth_paths)[:most]
     rows: list[dict] = []
     for path in named.values():
-        with scenes.reading(path) as reader:
-            rows.append({"scene": path, "cuts alone": labels.raw(*reader.read(), thresholds)})
+        with scenes.open_reader(path) as reader:
+            rows.append({"scene": path, "cuts alone": labels.label_raw(*reader.read(), thresholds)})
     for title, column in (("filter and cuts", label_paths), ("truth", truth_paths)):
         if column and all(column):
             rows = [row | {title: path} for row, path in zip(rows, column, strict=True)]
     return panels(rows, list(named), thresholds.legend)
 
 
-def strata(path: str | os.PathLike, label_path: str | os.PathLike, tiles: pd.DataFrame) -> matplotlib.figure.Figure:
+def strata(
+    path: str | os.PathLike, label_path: str | os.PathLike, tiles: pd.DataFrame
+) -> matplotlib.figure.Figure:
     """Draw a scene, what the cloud filter makes of it, its labels, and how cloudy its tiles are.
 
     Parameters
@@ -186,8 +212,8 @@ def strata(path: str | os.PathLike, label_path: str | os.PathLike, tiles: pd.Dat
     from matplotlib.patches import Patch, Rectangle
 
     rule = labels.Rule.from_dict((provenance(label_path) or {"rule": labels.Rule().to_dict()})["rule"])
-    picture, codes = rgb(path), rasters.codes(label_path)
-    seen = labels.filtered(scenes.open_scene(path), rule).values
+    picture, codes = rgb(path), scenes.as_codes(label_path)
+    seen = labels.filter_scene(scenes.open_scene(path), rule).values
     figure = Figure(figsize=(13, 13 / 4 * picture.shape[0] / picture.shape[1] + 0.8), layout="constrained")
     axes = figure.subplots(1, 4)
     rows, cols = picture.shape[:2]
@@ -201,7 +227,9 @@ def strata(path: str | os.PathLike, label_path: str | os.PathLike, tiles: pd.Dat
     for tile in tiles.itertuples():
         cloudy = tile.cloud >= CLOUDY
         box = (tile.col, tile.row), tile.width, tile.height
-        axes[3].add_patch(Rectangle(*box, facecolor=CLOUD_COLOUR if cloudy else "none", alpha=0.35, linewidth=0))
+        axes[3].add_patch(
+            Rectangle(*box, facecolor=CLOUD_COLOUR if cloudy else "none", alpha=0.35, linewidth=0)
+        )
         axes[3].add_patch(Rectangle(*box, facecolor="none", edgecolor="0.25", linewidth=0.6))
         middle = tile.col + tile.width / 2, tile.row + tile.height / 2
         if min(tile.width, tile.height) >= 0.06 * max(rows, cols):
@@ -227,7 +255,7 @@ def mapped(
     Parameters
     ----------
     predicted, catalogue : pandas.DataFrame
-        As from `seaicekit.predict` and `seaicekit.catalogues.load_catalogue`, both with ``scene`` as index.
+        As from `seaicekit.predict` and `seaicekit.scenes.load_catalogue`, both with ``scene`` as index.
     legend : sequence of SeaIceClass
         The map's classes.
     """
@@ -260,17 +288,19 @@ def panels(
     shapes = [rgb(row["scene"]).shape for row in rows]
     heights = [shape[0] / shape[1] for shape in shapes]
     width = 3.1
-    figure = Figure(figsize=(width * len(titles), sum(width * h for h in heights) + 0.9), layout="constrained")
+    figure = Figure(
+        figsize=(width * len(titles), sum(width * h for h in heights) + 0.9), layout="constrained"
+    )
     axes = figure.subplots(len(rows), len(titles), squeeze=False, height_ratios=heights)
     for number, row in enumerate(rows):
         for axis, title in zip(axes[number], titles, strict=True):
             if title == "scene":
                 axis.imshow(_thinned(rgb(row[title])), interpolation="antialiased")
             elif title == "confidence":
-                percent = np.ma.masked_equal(_thinned(rasters.codes(row[title])), NODATA)
+                percent = np.ma.masked_equal(_thinned(scenes.as_codes(row[title])), NODATA)
                 image = axis.imshow(percent, vmin=33, vmax=100, cmap="magma")
             else:
-                axis.imshow(coloured(_thinned(rasters.codes(row[title])), legend), interpolation="nearest")
+                axis.imshow(coloured(_thinned(scenes.as_codes(row[title])), legend), interpolation="nearest")
             axis.set(xticks=[], yticks=[])
             if number == 0:
                 axis.set_title(title, fontsize=11)
@@ -283,7 +313,9 @@ def panels(
     return figure
 
 
-def small_multiples(pictures: Mapping[str, Raster], legend: Sequence[SeaIceClass] = LEGEND) -> matplotlib.figure.Figure:
+def small_multiples(
+    pictures: Mapping[str, Raster], legend: Sequence[SeaIceClass] = LEGEND
+) -> matplotlib.figure.Figure:
     """Draw many class rasters of one scene beside each other, four a row.
 
     Parameters
@@ -296,7 +328,7 @@ def small_multiples(pictures: Mapping[str, Raster], legend: Sequence[SeaIceClass
     from matplotlib.figure import Figure
 
     drawn = {
-        title: rgb(raster) if title == "scene" else coloured(rasters.codes(raster), legend)
+        title: rgb(raster) if title == "scene" else coloured(scenes.as_codes(raster), legend)
         for title, raster in pictures.items()
     }
     columns, rows = min(4, len(drawn)), -(-len(drawn) // 4)
@@ -358,6 +390,6 @@ def live_curves() -> Callable[[list[dict]], None]:
 
 def save(figure: matplotlib.figure.Figure, path: str | os.PathLike) -> matplotlib.figure.Figure:
     """Write a figure as PNG and give it back, to be shown."""
-    with replacing(path) as place:
+    with atomic_write(path) as place:
         figure.savefig(place, dpi=110, bbox_inches="tight", pad_inches=0.08)
     return figure

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seaicekit import polar
+from seaicekit import scenes
 from seaicekit.maps.layers import MERCATOR, Bounds
 
 if TYPE_CHECKING:
@@ -23,9 +23,12 @@ RADIUS = 6378137  # metres, of Web Mercator's sphere
 def projector(crs: str) -> Callable:
     """Return what turns longitudes and latitudes, arrays of degrees, to metres of the map."""
     if crs != MERCATOR:
-        return polar.projector(crs)
+        return scenes.projector(crs)
     # As it stands beyond 180° too, for what lies across it.
-    return lambda lon, lat: (np.radians(lon) * RADIUS, np.arcsinh(np.tan(np.radians(np.clip(lat, -85, 85)))) * RADIUS)
+    return lambda lon, lat: (
+        np.radians(lon) * RADIUS,
+        np.arcsinh(np.tan(np.radians(np.clip(lat, -85, 85)))) * RADIUS,
+    )
 
 
 def seas(crs: str) -> list:
@@ -34,11 +37,16 @@ def seas(crs: str) -> list:
     from odc.geo.data import ocean_geojson
 
     if crs == MERCATOR:
-        shape = shapely.union_all([shapely.geometry.shape(f["geometry"]) for f in ocean_geojson()["features"]])
+        shape = shapely.union_all(
+            [shapely.geometry.shape(f["geometry"]) for f in ocean_geojson()["features"]]
+        )
     else:
-        shape = polar.ocean(crs)
+        shape = scenes.polar_ocean(crs)
     return [
-        [shapely.get_coordinates(ring)[:, ::-1].round(4).tolist() for ring in (part.exterior, *part.interiors)]
+        [
+            shapely.get_coordinates(ring)[:, ::-1].round(4).tolist()
+            for ring in (part.exterior, *part.interiors)
+        ]
         for part in shapely.get_parts(shape)
     ]
 
@@ -49,7 +57,7 @@ def degrees(crs: str, frame: Bounds) -> list[tuple[str, np.ndarray]]:
     x, y, half = (west + east) / 2, (south + north) / 2, 2 * max(east - west, north - south)
     frame = x - half, y - half, x + half, y + half
     if crs != MERCATOR:
-        return polar.graticule(crs, frame)
+        return scenes.graticule(crs, frame)
     lon = np.degrees(np.array([frame[0], frame[2]]) / RADIUS)
     lat = np.degrees(np.arctan(np.sinh(np.array([frame[1], frame[3]]) / RADIUS)))
     lines = []

@@ -14,12 +14,11 @@ import rasterio.errors
 import rasterio.warp
 from rasterio.enums import ColorInterp
 
-from seaicekit import classes, polar, rasters, scenes, sources
-from seaicekit.areas import square_kilometres
+from seaicekit import classes, scenes
 from seaicekit.classes import LEGEND, NODATA, SeaIceClass
 from seaicekit.files import InputError
-from seaicekit.readers import Window
-from seaicekit.remote import is_url
+from seaicekit.scenes import Window, is_url
+from seaicekit.thresholds import square_kilometres
 
 if TYPE_CHECKING:
     from rasterio.crs import CRS
@@ -67,16 +66,16 @@ class Layer:
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), Reader(self.file) as reader:
             count = 3 if self.kind == "scene" and reader.dataset.count >= 3 else 1
             target = rasterio.crs.CRS.from_user_input(crs)
-            image = reader.part(bounds, dst_crs=target, bounds_crs=target, indexes=tuple(range(1, count + 1)), **wanted)
+            image = reader.part(
+                bounds, dst_crs=target, bounds_crs=target, indexes=tuple(range(1, count + 1)), **wanted
+            )
         return image.data, image.mask.astype(bool)
 
     def image(self, bounds: Bounds, crs: str, shape: tuple[int, ...]) -> np.ndarray:
         """Paint a part as a map shows it, (rows, columns, 4) uint8 in R, G, B and alpha."""
         data, valid = self.values(bounds, crs, shape)
-        if self.kind == "scene":
-            colours = np.broadcast_to(data, (3, *shape)).transpose(1, 2, 0)
-        else:
-            colours = self.palette[data[0]]
+        grey = np.broadcast_to(data, (3, *shape)).transpose(1, 2, 0)
+        colours = grey if self.kind == "scene" else self.palette[data[0]]
         return np.dstack([colours, valid * np.uint8(255)])
 
     @functools.cached_property
@@ -97,7 +96,7 @@ class Layer:
         (x,), (y,) = rasterio.warp.transform("EPSG:4326", self.crs, [longitude], [latitude])
         if not np.isfinite([x, y]).all():  # the far side of the Earth, for some projections
             return None
-        with rasters.opened(self.file) as source:
+        with scenes.open_raster(self.file) as source:
             row, col = map(int, np.floor(source.index(x, y, op=float)))
             if not (0 <= row < source.height and 0 <= col < source.width):
                 return None
@@ -106,7 +105,7 @@ class Layer:
                 return None
             if self.kind != "scene":
                 return int(source.read(1, window=one).item())
-        with scenes.reading(self.path) as reader:  # the scene itself, not the copy
+        with scenes.open_reader(self.path) as reader:  # the scene itself, not the copy
             col, row = map(int, np.floor(np.array(~reader.transform @ (x, y))))
             bands, _ = reader.read(Window(row, col, 1, 1), undeclared=np.zeros((1, 1), bool))
         return int(bands.max())
@@ -131,15 +130,15 @@ def load(layers: Mapping[str, str | os.PathLike] | str | os.PathLike) -> list[La
         None is given; one cannot be read, or has no CRS.
     """
     if isinstance(layers, str | os.PathLike):
-        layers = scenes.names(layers)
+        layers = scenes.name_scenes(layers)
     if not layers:
         raise InputError("a map: no layer is given; give at least one raster, as name → path")
     return [_load(str(name), os.fspath(path)) for name, path in layers.items()]
 
 
 def _load(name: str, path: str) -> Layer:
-    if not sources.split(path)[1] and not _is_product(path):
-        with rasters.opened(path) as source:
+    if not scenes.split_source(path)[1] and not _is_product(path):
+        with scenes.open_raster(path) as source:
             legend = _legend(source)
             percent = source.tags().get("UNITS") == "per cent" or (name == "confidence" and source.count == 1)
             if legend or percent:
@@ -162,7 +161,9 @@ def _legend(source: rasterio.DatasetReader) -> tuple[SeaIceClass, ...]:
     """Return a raster's own classes; the usual ones if it holds nothing but their codes; else nothing."""
     if source.count != 1 or source.dtypes[0] != "uint8":
         return ()
-    named = {int(key[6:]): name for key, name in source.tags().items() if key[:6] == "CLASS_" and key[6:].isdigit()}
+    named = {
+        int(key[6:]): name for key, name in source.tags().items() if key[:6] == "CLASS_" and key[6:].isdigit()
+    }
     table = source.colormap(1) if source.colorinterp[0] == ColorInterp.palette else {}
     usual = {entry.code: entry for entry in LEGEND}
     # A table may have all 256 colours: those without a name count if they occur.
@@ -188,11 +189,11 @@ def _colour(code: int) -> str:
 
 
 def _scene(name: str, path: str) -> Layer:
-    with scenes.reading(path) as reader:
+    with scenes.open_reader(path) as reader:
         crs, shape, transform = reader.crs, reader.shape, reader.transform
         _placed(path, crs)
         bounds = rasterio.transform.array_bounds(*shape, transform)
-        place = sources.split(path)[0]
+        place = scenes.split_source(path)[0]
         whole = max(shape) <= SEEN or _has_overviews(place)
         plain = str(reader.source) == place == path and not _is_product(path) and reader.dtype == np.uint8
         if plain and whole and (reader.declares_nodata or is_url(path) or not reader.find_border().any()):
@@ -203,9 +204,9 @@ def _scene(name: str, path: str) -> Layer:
 
 def scenes_file(path: str) -> str:
     """Name a file as the raster library opens it."""
-    from seaicekit.remote import opened
+    from seaicekit.scenes import signed_url
 
-    return str(opened(path)) if is_url(path) else path
+    return str(signed_url(path)) if is_url(path) else path
 
 
 def _has_overviews(place: str) -> bool:
@@ -225,9 +226,18 @@ def _copy(reader: scenes.SceneReader) -> rasterio.MemoryFile:
     transform = reader.transform @ rasterio.Affine.scale(reader.shape[1] / cols, reader.shape[0] / rows)
     memory = rasterio.MemoryFile(ext=".tif")
     profile = {
-        "driver": "GTiff", "count": 4, "height": rows, "width": cols, "dtype": "uint8", "tiled": True,
-        "compress": "LZW", "photometric": "RGB", "alpha": "YES", "crs": reader.crs, "transform": transform,
-    }  # fmt: skip
+        "driver": "GTiff",
+        "count": 4,
+        "height": rows,
+        "width": cols,
+        "dtype": "uint8",
+        "tiled": True,
+        "compress": "LZW",
+        "photometric": "RGB",
+        "alpha": "YES",
+        "crs": reader.crs,
+        "transform": transform,
+    }
     with memory.open(**profile) as target:
         target.write(bands, [1, 2, 3])
         target.write(~nodata * np.uint8(255), 4)
@@ -253,7 +263,7 @@ def chosen_crs(layers: Sequence[Layer], crs: str | None) -> str:
     crs = crs and crs.upper()
     if crs == MERCATOR:
         return crs
-    if crs and not polar.is_polar(crs):
+    if crs and not scenes.is_polar(crs):
         raise InputError(
             f"crs={crs}: is no polar stereographic projection; give EPSG:3413 or EPSG:3031, or leave it out"
         )
@@ -264,8 +274,8 @@ def chosen_crs(layers: Sequence[Layer], crs: str | None) -> str:
             f"{south.name}, {north.name}: lie south and north of the equator, and no polar map shows both; "
             f'make two maps, or give crs="{MERCATOR}"'
         )
-    own = polar.crs_of(where[0])
-    if crs and polar.is_north(crs) != polar.is_north(own):
+    own = scenes.polar_crs(where[0])
+    if crs and scenes.is_north(crs) != scenes.is_north(own):
         raise InputError(f"{layers[0].name}: is not on a map in {crs}; leave crs out, for {own}")
     return crs or own
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from seaicekit import polar
+from seaicekit import scenes
 from seaicekit.files import write_text
 from seaicekit.maps import ground, words
 from seaicekit.maps.layers import MERCATOR, Bounds, Layer, at_first, chosen_crs, extent, load
@@ -22,11 +22,16 @@ if TYPE_CHECKING:
     from bokeh.models import Renderer, UIElement
     from bokeh.plotting import figure
 
-TRUE_AT = {"EPSG:3413": (70, -45), "EPSG:3031": (-71, 0), MERCATOR: (0, 0)}  # latitude, longitude that is down
+TRUE_AT = {
+    "EPSG:3413": (70, -45),
+    "EPSG:3031": (-71, 0),
+    MERCATOR: (0, 0),
+}  # latitude, longitude that is down
 SIDE = 1400  # pixels of the longer side of each picture in the page
 NOTHING = 255
 
-# What is at (x, y), in each layer from the top, and in degrees: the inverse of the projection, on the ellipsoid.
+# What is at (x, y), in each layer from the top, and in degrees: the inverse of the projection, on the
+# ellipsoid.
 TELL = """
 const {x, y} = cb_obj
 if (cb_obj.event_name == "mousemove" && pinned.data.x.length) return
@@ -154,8 +159,14 @@ def _layout(layers: list[Layer], crs: str, points: words.Points | None, title: s
     told = _told(plot, drawn, crs, bounds, shape)
     legend = Div(text=words.table(layers, words.measured(layers)), width=300)
     whose = html.escape(f"{crs}. {words.attribution(layers, credit)}.")
-    side = column(Div(text=f"<h2 style='margin:0'>{html.escape(title)}</h2>", width=300), *_controls(drawn, shape[1]),
-                  legend, told, Div(text=whose, width=300, styles={"color": "#5a6872"}), width=310)  # fmt: skip
+    side = column(
+        Div(text=f"<h2 style='margin:0'>{html.escape(title)}</h2>", width=300),
+        *_controls(drawn, shape[1]),
+        legend,
+        told,
+        Div(text=whose, width=300, styles={"color": "#5a6872"}),
+        width=310,
+    )
     return row(plot, side, sizing_mode="stretch_both", styles={"flex-wrap": "wrap"})
 
 
@@ -168,26 +179,34 @@ def _empty(crs: str, bounds: Bounds) -> figure:
     half = 0.58 * max(east - west, north - south)
     x, y = (west + east) / 2, (south + north) / 2
     plot = figure(
-        x_range=Range1d(x - half, x + half), y_range=Range1d(y - half, y + half),
-        tools="pan,wheel_zoom,reset,save", active_scroll="wheel_zoom", toolbar_location="above",
-        sizing_mode="stretch_both", min_height=480, min_width=320, background_fill_color=polar.LAND,
+        x_range=Range1d(x - half, x + half),
+        y_range=Range1d(y - half, y + half),
+        tools="pan,wheel_zoom,reset,save",
+        active_scroll="wheel_zoom",
+        toolbar_location="above",
+        sizing_mode="stretch_both",
+        min_height=480,
+        min_width=320,
+        background_fill_color=scenes.LAND_COLOUR,
         output_backend="canvas",
-    )  # fmt: skip
+    )
     plot.toolbar.logo = None
     fit = CustomJS(args={"plot": plot, "half": half}, code=FIT)
     for change in ("inner_width", "inner_height"):
         plot.js_on_change(change, fit)
     plot.js_on_event("reset", fit)
     plot.grid.visible = plot.axis.visible = False
-    plot.outline_line_color = polar.LINE
+    plot.outline_line_color = scenes.LINE_COLOUR
     to = ground.projector(crs)
     parts = [[to(*np.array(ring).T[::-1]) for ring in part] for part in ground.seas(crs)]
     xs, ys = ([[[ring[axis].round().tolist() for ring in part]] for part in parts] for axis in (0, 1))
-    plot.multi_polygons(xs, ys, fill_color=polar.OCEAN, line_color="#8fa3b0")
+    plot.multi_polygons(xs, ys, fill_color=scenes.OCEAN_COLOUR, line_color="#8fa3b0")
     return plot
 
 
-def _drawn(plot: figure, layer: Layer, crs: str, bounds: Bounds, shape: tuple[int, ...]) -> tuple[Renderer, object]:
+def _drawn(
+    plot: figure, layer: Layer, crs: str, bounds: Bounds, shape: tuple[int, ...]
+) -> tuple[Renderer, object]:
     """Draw a layer; return it, and the source of what the page tells of it."""
     from bokeh.models import ColumnDataSource, LinearColorMapper
 
@@ -200,14 +219,17 @@ def _drawn(plot: figure, layer: Layer, crs: str, bounds: Bounds, shape: tuple[in
         drawn = plot.image_url(
             url=[url], x=west, y=south, w=frame["dw"], h=frame["dh"], anchor="bottom_left", name=layer.name
         )
-        told = {"image": [np.ascontiguousarray(data.max(axis=0)[::-1])], "valid": [valid[::-1].astype(np.uint8)]}
+        told = {
+            "image": [np.ascontiguousarray(data.max(axis=0)[::-1])],
+            "valid": [valid[::-1].astype(np.uint8)],
+        }
         return drawn, ColumnDataSource(told)
     values = np.where(valid, data[0], NOTHING)[::-1].astype(np.uint8)
     palette = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in layer.palette]
     # 255 lies above `high` and gets no colour.
     mapper = LinearColorMapper(palette=palette[:255], low=-0.5, high=254.5, high_color="#00000000")
     source = ColumnDataSource({"image": [values]})
-    drawn = plot.image("image", source=source, color_mapper=mapper, name=layer.name, **frame)  # fmt: skip
+    drawn = plot.image("image", source=source, color_mapper=mapper, name=layer.name, **frame)
     return drawn, source
 
 
@@ -216,26 +238,46 @@ def _lines(plot: figure, crs: str, bounds: Bounds) -> None:
     to = ground.projector(crs)
     drawn = [to(*line.T) for _, line in lines]
     plot.multi_line(
-        [np.asarray(x).round().tolist() for x, _ in drawn], [np.asarray(y).round().tolist() for _, y in drawn],
-        line_color=polar.LINE, line_alpha=0.9,
-    )  # fmt: skip
+        [np.asarray(x).round().tolist() for x, _ in drawn],
+        [np.asarray(y).round().tolist() for _, y in drawn],
+        line_color=scenes.LINE_COLOUR,
+        line_alpha=0.9,
+    )
     middles = [(x[len(x) // 2], y[len(y) // 2]) for x, y in drawn]
     plot.text(
-        [x for x, _ in middles], [y for _, y in middles], text=[text for text, _ in lines], text_font_size="11px",
-        text_color=polar.INK, text_align="center", text_baseline="middle", background_fill_color="white",
-        background_fill_alpha=0.6, padding=2,
-    )  # fmt: skip
+        [x for x, _ in middles],
+        [y for _, y in middles],
+        text=[text for text, _ in lines],
+        text_font_size="11px",
+        text_color=scenes.INK_COLOUR,
+        text_align="center",
+        text_baseline="middle",
+        background_fill_color="white",
+        background_fill_alpha=0.6,
+        padding=2,
+    )
 
 
 def _points(plot: figure, crs: str, points: list[dict]) -> None:
     from bokeh.models import ColumnDataSource, HoverTool
 
-    x, y = ground.projector(crs)(*(np.array([point[key] for point in points]) for key in ("longitude", "latitude")))
-    source = ColumnDataSource({
-        "x": x, "y": y, "colour": [point["colour"] for point in points], "text": [point["text"] for point in points],
-    })  # fmt: skip
-    marks = plot.scatter("x", "y", source=source, size=10, fill_color="colour", line_color="#24313a", line_width=1.5)
-    plot.add_tools(HoverTool(renderers=[marks], tooltips=[("point", "@text")]))  # bokeh escapes what it fills in
+    x, y = ground.projector(crs)(
+        *(np.array([point[key] for point in points]) for key in ("longitude", "latitude"))
+    )
+    source = ColumnDataSource(
+        {
+            "x": x,
+            "y": y,
+            "colour": [point["colour"] for point in points],
+            "text": [point["text"] for point in points],
+        }
+    )
+    marks = plot.scatter(
+        "x", "y", source=source, size=10, fill_color="colour", line_color="#24313a", line_width=1.5
+    )
+    plot.add_tools(
+        HoverTool(renderers=[marks], tooltips=[("point", "@text")])
+    )  # bokeh escapes what it fills in
 
 
 def _scale_bar(plot: figure, crs: str, bounds: Bounds) -> None:
@@ -246,16 +288,26 @@ def _scale_bar(plot: figure, crs: str, bounds: Bounds) -> None:
     if crs == MERCATOR:
         factor = float(np.cosh((south + north) / 2 / ground.RADIUS))
     else:
-        lon, lat = polar.projector(crs, inverse=True)((west + east) / 2, (south + north) / 2)
+        lon, lat = scenes.projector(crs, inverse=True)((west + east) / 2, (south + north) / 2)
         factor = pyproj.Proj(crs).get_factors(lon, np.clip(lat, -89.99, 89.99)).parallel_scale
     # The bar is of metres on the Earth, in the middle of the map; a range of its own follows what is seen.
     true = Range1d(plot.x_range.start / factor, plot.x_range.end / factor)
-    follow = CustomJS(args={"true_": true, "seen": plot.x_range, "factor": factor},
-                      code="true_.start = seen.start / factor; true_.end = seen.end / factor")  # fmt: skip
+    follow = CustomJS(
+        args={"true_": true, "seen": plot.x_range, "factor": factor},
+        code="true_.start = seen.start / factor; true_.end = seen.end / factor",
+    )
     plot.x_range.js_on_change("start", follow)
     plot.x_range.js_on_change("end", follow)
-    plot.add_layout(ScaleBar(range=true, unit="m", dimensional=Metric(base_unit="m"), location="bottom_left",
-                             background_fill_alpha=0.85, border_line_color=None))  # fmt: skip
+    plot.add_layout(
+        ScaleBar(
+            range=true,
+            unit="m",
+            dimensional=Metric(base_unit="m"),
+            location="bottom_left",
+            background_fill_alpha=0.85,
+            border_line_color=None,
+        )
+    )
 
 
 def _told(plot: figure, drawn: list, crs: str, bounds: Bounds, shape: tuple[int, ...]) -> UIElement:
@@ -267,21 +319,33 @@ def _told(plot: figure, drawn: list, crs: str, bounds: Bounds, shape: tuple[int,
     pinned = ColumnDataSource({"x": [], "y": []})
     plot.scatter("x", "y", source=pinned, size=14, fill_color=None, line_color=words.POINT, line_width=2)
     told = [
-        {"name": html.escape(layer.name), "kind": layer.kind, "values": source,
-         "names": {str(entry.code): html.escape(entry.name) for entry in layer.legend}}
+        {
+            "name": html.escape(layer.name),
+            "kind": layer.kind,
+            "values": source,
+            "names": {str(entry.code): html.escape(entry.name) for entry in layer.legend},
+        }
         for layer, _, source in reversed(drawn)
-    ]  # fmt: skip
+    ]
     parallel, meridian = TRUE_AT[crs]
     ellipsoid = {
-        "a": 6378137.0, "e": 0.0818191908426215, "mercator": crs == MERCATOR,
+        "a": 6378137.0,
+        "e": 0.0818191908426215,
+        "mercator": crs == MERCATOR,
         "true_lat": float(np.radians(parallel)),
         "lon_0": float(np.radians(meridian)),
-    }  # fmt: skip
+    }
     tell = CustomJS(
-        args={"div": div, "pinned": pinned, "told": told, "bounds": list(map(float, bounds)), "shape": list(shape),
-              "ellipsoid": ellipsoid},
+        args={
+            "div": div,
+            "pinned": pinned,
+            "told": told,
+            "bounds": list(map(float, bounds)),
+            "shape": list(shape),
+            "ellipsoid": ellipsoid,
+        },
         code=TELL,
-    )  # fmt: skip
+    )
     plot.js_on_event(events.MouseMove, tell)
     plot.js_on_event(events.Tap, tell)
     plot.js_on_event(events.DoubleTap, CustomJS(args={"pinned": pinned}, code="pinned.data = {x: [], y: []}"))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seaicekit import polar
-from seaicekit.files import InputError, replacing
+from seaicekit import scenes
+from seaicekit.files import InputError, atomic_write
 from seaicekit.maps import words
 from seaicekit.maps.layers import LEAST, MERCATOR, MOST, Bounds, Layer, chosen_crs, extent, load
 
@@ -63,7 +63,7 @@ def save_png(
     if crs == MERCATOR:
         raise InputError(f"crs={crs}: a figure is on a polar map; leave crs out")
     drawn = _figure(opened, chosen_crs(opened, crs), points, title, credit, dpi)
-    with replacing(path) as place:
+    with atomic_write(path) as place:
         drawn.savefig(place, dpi=dpi, bbox_inches="tight", pad_inches=0.06)
     return Path(path)
 
@@ -86,10 +86,10 @@ def _figure(
     axes = main.subplots(rows, columns, squeeze=False).ravel()
     spots = words.load_points(points, layers) if points is not None else []
     for number, (axis, layer) in enumerate(zip(axes, layers, strict=False)):
-        polar.draw(axis, crs, frame, lines=5)
+        scenes.draw_polar_map(axis, crs, frame, lines=5)
         _raster(axis, layer, crs, bounds, frame, dpi)
         for spot in spots:
-            place = polar.projector(crs)(spot["longitude"], spot["latitude"])
+            place = scenes.projector(crs)(spot["longitude"], spot["latitude"])
             axis.plot(*place, "o", color=spot["colour"], markersize=4, markeredgecolor="#24313a", zorder=6)
         letter = f"({chr(97 + number)}) " if len(layers) > 1 else ""
         axis.set_title(f"{letter}{_plain(layer.name)}", fontsize=10, loc="left", pad=20)
@@ -110,15 +110,17 @@ def _plain(text: str) -> str:
 
 def _raster(
     axis: matplotlib.axes.Axes, layer: Layer, crs: str, bounds: Bounds, frame: Bounds, dpi: int
-) -> None:  # fmt: skip
+) -> None:
     west, south, east, north = bounds
     pixels = 1.25 * WIDTH * dpi / (frame[2] - frame[0])  # a little finer than what is printed
     shape = max(1, round((north - south) * pixels)), max(1, round((east - west) * pixels))
     limits = axis.get_xlim(), axis.get_ylim()
     axis.imshow(
-        layer.image(bounds, crs, shape), extent=(west, east, south, north), zorder=1.5,
+        layer.image(bounds, crs, shape),
+        extent=(west, east, south, north),
+        zorder=1.5,
         interpolation="antialiased" if layer.kind == "scene" else "nearest",
-    )  # fmt: skip
+    )
     axis.set(xlim=limits[0], ylim=limits[1])
 
 
@@ -133,10 +135,16 @@ def _beside(side: matplotlib.figure.SubFigure, layers: list[Layer], crs: str, fr
     inches = side.bbox.height / side.figure.dpi
     locator = 1.75 / inches
     place = axis.inset_axes((0.06, 1 - locator, 0.88, locator))
-    polar.locate(place, crs, frame)
+    scenes.draw_locator(place, crs, frame)
     if frame[2] - frame[0] < 400_000:  # the frame alone would be too small to find
-        place.plot(*(np.add(frame[:2], frame[2:]) / 2), "o", color="none", markeredgecolor="#d1642a", markersize=9,
-                   markeredgewidth=1.3)  # fmt: skip
+        place.plot(
+            *(np.add(frame[:2], frame[2:]) / 2),
+            "o",
+            color="none",
+            markeredgecolor="#d1642a",
+            markersize=9,
+            markeredgewidth=1.3,
+        )
     line, top = 0.185 / inches, 1 - locator - 0.3 / inches
     rasters = [layer for layer in layers if layer.kind == "classes"]
     measures = words.measured(layers)

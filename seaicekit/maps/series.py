@@ -45,9 +45,13 @@ def time_series(series: pd.DataFrame, legend: Sequence[SeaIceClass] = LEGEND) ->
     floor = np.zeros(len(days))
     for entry in legend:
         height = series[f"{entry.name.replace(' ', '_')}_km2"].to_numpy()
-        lower.bar(days, height, wide, floor, color=entry.colour, edgecolor="0.45", linewidth=0.5, label=entry.name)
+        lower.bar(
+            days, height, wide, floor, color=entry.colour, edgecolor="0.45", linewidth=0.5, label=entry.name
+        )
         floor = floor + height
-    upper.plot(days, 100 * series["ice_concentration"].astype(float), "o-", color=LINE, markersize=4.5, linewidth=1.4)
+    upper.plot(
+        days, 100 * series["ice_concentration"].astype(float), "o-", color=LINE, markersize=4.5, linewidth=1.4
+    )
     upper.set(ylabel="ice\nconcentration, %", ylim=(-4, 104), yticks=(0, 50, 100))
     upper.grid(axis="y", color="0.9")
     locator = AutoDateLocator(minticks=1, maxticks=7)

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 HALF = 4194304  # metres from the pole to the edge of the polar maps, as NASA's tiles have it
-DEEPEST = {"EPSG:3413": 15, "EPSG:3031": 15, MERCATOR: 19}  # about 1 m a pixel at the pole, 0.3 m at the equator
+DEEPEST = {
+    "EPSG:3413": 15,
+    "EPSG:3031": 15,
+    MERCATOR: 19,
+}  # about 1 m a pixel at the pole, 0.3 m at the equator
 SIDE = 256
 _served: dict[str, Layer] = {}
 _starting = threading.Lock()
@@ -46,7 +50,9 @@ def grid(crs: str) -> morecantile.TileMatrixSet:
     if crs == MERCATOR:
         return morecantile.tms.get("WebMercatorQuad")
     square: list[float] = [-HALF, -HALF, HALF, HALF]
-    return morecantile.TileMatrixSet.custom(square, pyproj.CRS(crs), maxzoom=DEEPEST[crs], id=crs.replace(":", ""))
+    return morecantile.TileMatrixSet.custom(
+        square, pyproj.CRS(crs), maxzoom=DEEPEST[crs], id=crs.replace(":", "")
+    )
 
 
 def resolution(crs: str, zoom: int) -> float:
@@ -158,7 +164,10 @@ def parent() -> dict | None:
 
 @functools.cache
 def _passes(server: str, token: str | None, here: int) -> bool:
-    """Say whether a Jupyter server passes a port on; its answer counts, for it may be of another environment."""
+    """Say whether a Jupyter server passes a port on.
+
+    Its answer counts, for it may be of another environment.
+    """
     headers = {"Authorization": f"token {token}"} if token else {}
     # The server may listen at a name for all the world, but this question is one of this machine.
     asked = urllib.request.Request(f"{server.rstrip('/')}/proxy/{here}/", headers=headers)
@@ -169,4 +178,5 @@ def _passes(server: str, token: str | None, here: int) -> bool:
     except urllib.error.HTTPError as error:
         return error.code != 404
     except OSError:
-        return True  # out of reach from here, as with a certificate of its own; pages are more often far than near
+        # out of reach from here, as with a certificate of its own; pages are more often far than near
+        return True

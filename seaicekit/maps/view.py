@@ -26,8 +26,8 @@ def interactive(
     Parameters
     ----------
     layers : dict of name → path, or a path
-        Bottom to top. A class raster is shown in its own colours; a confidence raster on a scale of its own, once
-        it is switched on; all else is a scene, and may be whatever `seaicekit.open_scene` opens.
+        Bottom to top. A class raster is shown in its own colours; a confidence raster on a scale of its own,
+        once it is switched on; all else is a scene, and may be whatever `seaicekit.open_scene` opens.
     crs : str, optional
         EPSG:3413 or EPSG:3031, chosen by where the rasters are, and EPSG:3857, Web Mercator, if they
         lie beyond the edge of these.

@@ -17,7 +17,7 @@ from seaicekit.files import InputError
 from seaicekit.maps import ground, page, paper, words
 from seaicekit.maps.layers import MERCATOR, Layer, at_first, extent
 from seaicekit.maps.server import DEEPEST, forget, resolution, url
-from seaicekit.polar import LINE, OCEAN
+from seaicekit.scenes import LINE_COLOUR, OCEAN_COLOUR
 
 RADIUS = 5  # pixels of a point's mark
 SHOWN = 560  # pixels that the rasters' longer side is to have at first
@@ -40,7 +40,9 @@ def projection(crs: str) -> dict:
     """Describe a CRS to Leaflet."""
     if crs == MERCATOR:
         return ipyleaflet.projections.EPSG3857
-    known = ipyleaflet.projections[crs.replace(":", "")].NASAGIBS  # the same square, but only down to 256 m a pixel
+    known = ipyleaflet.projections[
+        crs.replace(":", "")
+    ].NASAGIBS  # the same square, but only down to 256 m a pixel
     return known | {"resolutions": [resolution(crs, zoom) for zoom in range(DEEPEST[crs] + 1)]}
 
 
@@ -51,7 +53,7 @@ class IceMap(leafmap.leafmap.Map):
 
     def __init__(
         self, layers: Sequence[Layer], crs: str, points: words.Points | None, height: str, basemap: bool
-    ):  # fmt: skip
+    ):
         import pyproj
 
         self._layers, self._crs, self._points = layers, crs, points
@@ -62,30 +64,50 @@ class IceMap(leafmap.leafmap.Map):
             longitude = float(np.degrees(x / ground.RADIUS))
         zoom = int(np.log2(resolution(crs, 0) * SHOWN / max(east - west, north - south, 1)))
         sea = ipyleaflet.Polygon(
-            locations=ground.seas(crs), pane="ground", color="#8fa3b0", weight=1, fill_color=OCEAN, fill_opacity=1
+            locations=ground.seas(crs),
+            pane="ground",
+            color="#8fa3b0",
+            weight=1,
+            fill_color=OCEAN_COLOUR,
+            fill_opacity=1,
         )
         super().__init__(
-            layers=[sea], panes={"ground": {"zIndex": 150}}, crs=projection(crs), center=[latitude, longitude],
-            zoom=min(zoom, DEEPEST[crs]), min_zoom=0, max_zoom=DEEPEST[crs], height=height,
-            draw_control=False, measure_control=False, toolbar_control=False,
-        )  # fmt: skip
+            layers=[sea],
+            panes={"ground": {"zIndex": 150}},
+            crs=projection(crs),
+            center=[latitude, longitude],
+            zoom=min(zoom, DEEPEST[crs]),
+            min_zoom=0,
+            max_zoom=DEEPEST[crs],
+            height=height,
+            draw_control=False,
+            measure_control=False,
+            toolbar_control=False,
+        )
         sea.name = "coast"  # leafmap calls the first layer OpenStreetMap
         self._below = [sea, *filter(None, [ground.basemap(crs) if basemap else None])]
         self._tiles = {
             layer.name: ipyleaflet.TileLayer(
-                url=url(layer, crs), name=layer.name, max_zoom=DEEPEST[crs],
+                url=url(layer, crs),
+                name=layer.name,
+                max_zoom=DEEPEST[crs],
                 attribution=html.escape(words.attribution(layers)),
                 visible=at_first(layer, layers),
             )
             for layer in layers
-        }  # fmt: skip
+        }
         self._lines = self._degrees(frame)
         self._marks = [] if points is None else words.load_points(points, layers)
         self._spots = self._marked()
         self._cross = ipyleaflet.CircleMarker(
-            location=[latitude, longitude], radius=7, color=words.POINT, weight=2, opacity=0, fill_opacity=0,
+            location=[latitude, longitude],
+            radius=7,
+            color=words.POINT,
+            weight=2,
+            opacity=0,
+            fill_opacity=0,
             name="clicked",
-        )  # fmt: skip
+        )
         self._swipe: ipyleaflet.SplitMapControl | None = None
         self._add_panels()
         self._arrange()
@@ -105,7 +127,10 @@ class IceMap(leafmap.leafmap.Map):
         return paper.save_png(self._given, path, None if self._crs == MERCATOR else self._crs, self._points)
 
     def update_layer_manager(self) -> None:
-        """Leave leafmap's list of layers alone, which is built anew with each one added; this map has its own."""
+        """Leave leafmap's list of layers alone, which is built anew with each one added.
+
+        This map has its own.
+        """
 
     @property
     def _given(self) -> dict[str, str]:
@@ -123,25 +148,34 @@ class IceMap(leafmap.leafmap.Map):
             if left is not None and name not in self._tiles:
                 raise InputError(f"{name}: no layer of this map; there are {', '.join(self._tiles)}")
         if left is not None and left == right:
-            raise InputError(f"{left}: on both sides there would be nothing to swipe between; name two layers")
+            raise InputError(
+                f"{left}: on both sides there would be nothing to swipe between; name two layers"
+            )
         self._left.value, self._right.value = left or "", (left and right) or ""
 
     def _degrees(self, frame: tuple) -> list[ipyleaflet.Layer]:
         lines = ground.degrees(self._crs, frame)
         features = [
-            {"type": "Feature", "properties": {"degrees": text},
-             "geometry": {"type": "LineString", "coordinates": line.round(5).tolist()}}
+            {
+                "type": "Feature",
+                "properties": {"degrees": text},
+                "geometry": {"type": "LineString", "coordinates": line.round(5).tolist()},
+            }
             for text, line in lines
-        ]  # fmt: skip
+        ]
         data = {"type": "FeatureCollection", "features": features}
-        style = {"color": LINE, "weight": 1, "opacity": 0.9, "fill": False}
+        style = {"color": LINE_COLOUR, "weight": 1, "opacity": 0.9, "fill": False}
         texts = [
             ipyleaflet.Marker(
-                location=line[len(line) // 2, ::-1].tolist(), draggable=False, keyboard=False,
-                icon=ipyleaflet.DivIcon(html=f'<span class="seaicekit-degrees">{text}</span>', icon_size=[44, 14]),
+                location=line[len(line) // 2, ::-1].tolist(),
+                draggable=False,
+                keyboard=False,
+                icon=ipyleaflet.DivIcon(
+                    html=f'<span class="seaicekit-degrees">{text}</span>', icon_size=[44, 14]
+                ),
             )
             for text, line in lines
-        ]  # fmt: skip
+        ]
         return [
             ipyleaflet.GeoJSON(data=data, style=style, name="degrees"),
             ipyleaflet.LayerGroup(layers=texts, name="texts"),
@@ -151,10 +185,13 @@ class IceMap(leafmap.leafmap.Map):
         if not self._marks:
             return []
         features = [
-            {"type": "Feature", "properties": {"text": point["text"], "style": {"fillColor": point["colour"]}},
-             "geometry": {"type": "Point", "coordinates": [point["longitude"], point["latitude"]]}}
+            {
+                "type": "Feature",
+                "properties": {"text": point["text"], "style": {"fillColor": point["colour"]}},
+                "geometry": {"type": "Point", "coordinates": [point["longitude"], point["latitude"]]},
+            }
             for point in self._marks
-        ]  # fmt: skip
+        ]
         spots = {"radius": RADIUS, "color": "#24313a", "weight": 1.5, "fillOpacity": 1}
         data = {"type": "FeatureCollection", "features": features}
         return [ipyleaflet.GeoJSON(data=data, name="points", point_style=spots)]
@@ -185,13 +222,24 @@ class IceMap(leafmap.leafmap.Map):
 
     def _row(self, name: str, tiles: ipyleaflet.TileLayer) -> ipywidgets.HBox:
         shown = ipywidgets.Checkbox(
-            value=tiles.visible, description=name, indent=False, layout=ipywidgets.Layout(width="104px"), tooltip=name
+            value=tiles.visible,
+            description=name,
+            indent=False,
+            layout=ipywidgets.Layout(width="104px"),
+            tooltip=name,
         )
         opacity = ipywidgets.FloatSlider(
-            value=1, min=0, max=1, step=0.05, readout=False, layout=ipywidgets.Layout(width="104px"),
+            value=1,
+            min=0,
+            max=1,
+            step=0.05,
+            readout=False,
+            layout=ipywidgets.Layout(width="104px"),
             tooltip=f"opacity of {name}",
-        )  # fmt: skip
-        ipywidgets.jslink((shown, "value"), (tiles, "visible"))  # in the browser: it answers even if the kernel is busy
+        )
+        ipywidgets.jslink(
+            (shown, "value"), (tiles, "visible")
+        )  # in the browser: it answers even if the kernel is busy
         ipywidgets.jslink((opacity, "value"), (tiles, "opacity"))
         return ipywidgets.HBox([shown, opacity])
 
@@ -224,10 +272,14 @@ class IceMap(leafmap.leafmap.Map):
             return ""
         to = ground.projector(self._crs)
         around = np.array([mark["longitude"] - longitude for mark in self._marks])
-        x, y = to((around + 180) % 360 - 180 + longitude, np.array([mark["latitude"] for mark in self._marks]))
+        x, y = to(
+            (around + 180) % 360 - 180 + longitude, np.array([mark["latitude"] for mark in self._marks])
+        )
         far = np.hypot(*np.subtract([x, y], np.reshape(to(longitude, latitude), (2, 1))))
         near = int(np.argmin(far))
-        return self._marks[near]["text"] if far[near] <= (RADIUS + 2) * resolution(self._crs, self.zoom) else ""
+        return (
+            self._marks[near]["text"] if far[near] <= (RADIUS + 2) * resolution(self._crs, self.zoom) else ""
+        )
 
     def _tell(self, latitude: float, longitude: float) -> None:
         """Say what is at a place, in each layer from the top."""

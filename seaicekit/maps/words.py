@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from seaicekit import geojson
+from seaicekit import thresholds
 from seaicekit.files import InputError
 from seaicekit.maps.layers import LEAST, MOST, Layer, areas, concentration
 
@@ -37,7 +37,10 @@ def measured(layers: Sequence[Layer]) -> dict[str, dict[int, float]]:
 
 
 def table(layers: Sequence[Layer], measures: dict[str, dict[int, float]]) -> str:
-    """Return the legend as HTML: each class with its area in each class raster, ice concentration, confidence."""
+    """Return the legend as HTML.
+
+    Each class with its area in each class raster, ice concentration, confidence.
+    """
     rasters = [layer for layer in layers if layer.kind == "classes"]
     entries = {entry: None for layer in rasters for entry in layer.legend}
     cell = 'style="text-align:right;padding:1px 0 1px 12px;font-variant-numeric:tabular-nums"'
@@ -51,12 +54,16 @@ def table(layers: Sequence[Layer], measures: dict[str, dict[int, float]]) -> str
         rows.append(f"<tr><td>{swatch(entry.colour)} {html.escape(entry.name)}</td>{cells}</tr>")
     shares = [concentration(layer, measures[layer.name]) for layer in rasters]
     if any(share is not None for share in shares):
-        cells = "".join(f"<td {cell}>{'–' if share is None else f'{100 * share:.1f} %'}</td>" for share in shares)
+        cells = "".join(
+            f"<td {cell}>{'–' if share is None else f'{100 * share:.1f} %'}</td>" for share in shares
+        )
         rows.append(f'<tr style="border-top:1px solid #b9c6cf"><td>ice concentration</td>{cells}</tr>')
     said = f'<table style="border-collapse:collapse;line-height:1.35">{"".join(rows)}</table>' if rows else ""
     scale = next((layer for layer in layers if layer.kind == "confidence"), None)
     if scale:
-        stops = ",".join("#{:02x}{:02x}{:02x}".format(*scale.palette[value]) for value in range(LEAST, MOST + 1, 6))
+        stops = ",".join(
+            "#{:02x}{:02x}{:02x}".format(*scale.palette[value]) for value in range(LEAST, MOST + 1, 6)
+        )
         said += (
             f'<div style="margin-top:5px">{html.escape(scale.name)}, %<div style="height:10px;'
             f'background:linear-gradient(90deg,{stops})"></div><div style="display:flex;'
@@ -71,8 +78,8 @@ def load_points(points: Points, layers: Sequence[Layer]) -> list[dict]:
     Returns
     -------
     list of dict
-        ``longitude``, ``latitude``, ``colour`` (of the class that the properties ``class`` or ``code`` name), and
-        ``text``, what its properties say.
+        ``longitude``, ``latitude``, ``colour`` (of the class that the properties ``class`` or ``code`` name),
+        and ``text``, what its properties say.
 
     Raises
     ------
@@ -80,7 +87,7 @@ def load_points(points: Points, layers: Sequence[Layer]) -> list[dict]:
         It is no GeoJSON.
     """
     if isinstance(points, str | os.PathLike):
-        features: Any = geojson.parse(points)[1]  # in degrees, whatever the file's CRS
+        features: Any = thresholds.parse_geojson(points)[1]  # in degrees, whatever the file's CRS
     else:
         features = getattr(points, "__geo_interface__", points).get("features")
     if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
@@ -91,10 +98,10 @@ def load_points(points: Points, layers: Sequence[Layer]) -> list[dict]:
     found = []
     for feature in features:
         try:
-            longitude, latitude = geojson.place(feature)
+            longitude, latitude = thresholds.point_coordinates(feature)
         except InputError:
             continue  # not on the map, as those of a scene without a CRS
-        told = geojson.member(feature, "properties").items()
+        told = thresholds.get_object(feature, "properties").items()
         own = {key: value for key, value in told if isinstance(value, str | int | float)}
         colour = next((colours[own[key]] for key in ("class", "code") if own.get(key) in colours), POINT)
         text = ", ".join(f"{key}: {value}" for key, value in own.items())
@@ -111,6 +118,8 @@ def place(longitude: float, latitude: float) -> str:
 def attribution(layers: Sequence[Layer], credit: str = "") -> str:
     """Say whose the scenes are, as given or as far as their names tell it, and the coast."""
     paths = " ".join(layer.path.upper() for layer in layers)
-    if not credit and any(mark in paths for mark in ("S2A_", "S2B_", "S2C_", "SENTINEL-2", "MSIL1C", "MSIL2A")):
+    if not credit and any(
+        mark in paths for mark in ("S2A_", "S2B_", "S2C_", "SENTINEL-2", "MSIL1C", "MSIL2A")
+    ):
         credit = "contains Copernicus Sentinel data"
     return "; ".join([*([credit] if credit else []), COAST, "map: seaicekit"])

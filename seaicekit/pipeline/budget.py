@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from seaicekit import catalogues, inputs, scenes
+from seaicekit import scenes
 from seaicekit.files import InputError
 from seaicekit.pipeline import chain, resume
-from seaicekit.tiles import SIZE
+from seaicekit.tiles import TILE_SIZE, channels
 
 # Of the demo, on two cores: what a megapixel takes in a stage, and how much is done just to start one. They
 # are there to tell minutes from hours, and nothing else.
 SECONDS = {"01_scenes": (6, 0.5), "02_calibrate": (7, 0.3), "03_autolabel": (9, 0.8), "05_map": (10, 2.0)}
 TILES_A_SECOND = 20.0  # trained with width 8 on two cores; four times the work with twice the width
-RAW, LABEL, MAP = 3.1, 0.4, 1.0  # bytes a pixel, at most: synthetic scene and truth, label, map with confidence
+RAW, LABEL, MAP = (
+    3.1,
+    0.4,
+    1.0,
+)  # bytes a pixel, at most: synthetic scene and truth, label, map with confidence
 
 
 def megapixels(given: dict[str, Any]) -> float | None:
@@ -25,9 +29,9 @@ def megapixels(given: dict[str, Any]) -> float | None:
     if not values["scenes"]:
         return values["synthetic_count"] * values["synthetic_size"] ** 2 / 1e6
     total = 0
-    for path in catalogues.find(values["scenes"]):
+    for path in scenes.find_scenes(values["scenes"]):
         try:
-            with scenes.reading(path) as reader:
+            with scenes.open_reader(path) as reader:
                 total += reader.shape[0] * reader.shape[1]
         except InputError:  # a run would set it aside
             continue
@@ -48,7 +52,7 @@ def estimate(out: Path, given: dict[str, Any]) -> dict[str, float] | None:
             continue
         known = record.stages.get(step.stage, {}).get("seconds")
         if known is None and step.stage == "04_train":
-            tiles = pixels * 1e6 / SIZE**2 * (1 - values["test_fraction"])
+            tiles = pixels * 1e6 / TILE_SIZE**2 * (1 - values["test_fraction"])
             known = 15 + tiles * values["epochs"] / TILES_A_SECOND * (values["width"] / 8) ** 2
         elif known is None:
             start, each = SECONDS[step.stage]
@@ -56,4 +60,4 @@ def estimate(out: Path, given: dict[str, Any]) -> dict[str, float] | None:
         seconds += known
     network = 12 * 8e6 * (values["width"] / 16) ** 2 / 1e6  # weights and optimiser, in three files
     kept = pixels * (LABEL + MAP + (0 if values["scenes"] else RAW)) + 3 * network
-    return {"seconds": seconds, "megabytes": kept + pixels * (inputs.channels(values["inputs"]) + 1)}
+    return {"seconds": seconds, "megabytes": kept + pixels * (channels(values["inputs"]) + 1)}

@@ -25,11 +25,15 @@ def parameters() -> dict[str, dict[str, Any]]:
 def _declared(notebook: Path) -> dict[str, Any]:
     """Read a notebook's ``parameters`` cell; papermill would, too, but takes seconds to import."""
     cells = read_json(notebook)["cells"]
-    source = next("".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ()))
+    source = next(
+        "".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ())
+    )
     lines: list[Any] = ast.parse(source).body
     return {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
 
 
 def defaults() -> dict[str, Any]:
     """Return parameter → default, of all stages together."""
-    return {name: value for stage in parameters().values() for name, value in stage.items() if name != "run_dir"}
+    return {
+        name: value for stage in parameters().values() for name, value in stage.items() if name != "run_dir"
+    }

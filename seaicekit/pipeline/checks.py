@@ -10,23 +10,23 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seaicekit import catalogues, labels, launch, scenes, splits, stac, tiles, training
-from seaicekit.files import InputError, keyless, read_json
+from seaicekit import labels, scenes, tiles, training
+from seaicekit.files import InputError, read_json, without_credentials
 from seaicekit.pipeline.chain import defaults
-from seaicekit.remote import is_url
+from seaicekit.scenes import is_url
 from seaicekit.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-SCHEMAS = Path(__file__).parents[1] / "schemas"
+SCHEMAS = Path(__file__).parent / "schemas"
 
 
 def validate(given: dict[str, Any]) -> None:
     """Check parameters before anything starts; what YAML read as another type becomes what was meant.
 
-    Names are those of the notebooks' ``parameters`` cells, types and ranges those of ``schemas/parameters.json``,
-    and what must fit together is asked of the stages' own rules.
+    Names are those of the notebooks' ``parameters`` cells, types and ranges those of
+    ``schemas/parameters.json``, and what must fit together is asked of the stages' own rules.
 
     Raises
     ------
@@ -37,12 +37,14 @@ def validate(given: dict[str, Any]) -> None:
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 1, 0)
-            raise InputError(f"{name}: unknown parameter; did you mean {near[0]}? Known: {', '.join(sorted(known))}")
-        given[name] = _as_meant(name, given[name])
-        if isinstance(given[name], str) and keyless(given[name]) != given[name]:
             raise InputError(
-                f"{name}: {keyless(given[name])} carries a key, which notebooks and manifests would keep; leave it "
-                "out, and give credentials as your environment's variables or files"
+                f"{name}: unknown parameter; did you mean {near[0]}? Known: {', '.join(sorted(known))}"
+            )
+        given[name] = _as_meant(name, given[name])
+        if isinstance(given[name], str) and without_credentials(given[name]) != given[name]:
+            raise InputError(
+                f"{name}: {without_credentials(given[name])} carries a key, which notebooks and manifests would keep; "
+                "leave it out, and give credentials as your environment's variables or files"
             )
         if isinstance(given[name], float) and not math.isfinite(given[name]):
             raise InputError(f"{name}: must be a finite number, not {given[name]}")
@@ -78,24 +80,30 @@ def _as_meant(name: str, value: object) -> object:
     if isinstance(value, str) and "number" in str(_validators()[name].schema.get("type")):  # 1e-3
         with contextlib.suppress(ValueError):
             return float(value)
-    if isinstance(value, float) and value.is_integer() and _validators()[name].schema.get("type") == "integer":
+    if (
+        isinstance(value, float)
+        and value.is_integer()
+        and _validators()[name].schema.get("type") == "integer"
+    ):
         return int(value)
     return value
 
 
 def _check_together(given: dict[str, Any], values: dict[str, Any]) -> None:
     """Ask each stage's own rules, so that a contradiction is told before the first stage and not at the last."""
-    splits.check(values["split"], values["test_fraction"])
-    launch.check_ranks(values["ranks"], values["launcher"], values["hosts"])
+    tiles.check_split(values["split"], values["test_fraction"])
+    training.check_ranks(values["ranks"], values["launcher"], values["hosts"])
     if values["search"]:
-        stac.place(values["search"])
-        stac.span(values["dates"])
+        scenes.parse_region(values["search"])
+        scenes.parse_dates(values["dates"])
         is_url(values["catalog"])
         if values["scenes"]:
             raise InputError("search: scenes are given, too; leave one of the two out")
     for name in ("dates", "max_cloud", "catalog"):
         if name in given and not values["search"]:
-            raise InputError(f"{name}: is of a search, and none is asked for; give search, too, or leave it out")
+            raise InputError(
+                f"{name}: is of a search, and none is asked for; give search, too, or leave it out"
+            )
     if values["thresholds"] and not {"water_max", "thin_max"}.isdisjoint(given):
         raise InputError("thresholds: water_max or thin_max is given, too; leave the file or the cuts out")
     Thresholds(values["water_max"], values["thin_max"])
@@ -110,16 +118,18 @@ def _check_together(given: dict[str, Any], values: dict[str, Any]) -> None:
 def check_scenes(where: str) -> None:
     """Make sure that scenes enough to train and to test on can be read, before anything is written."""
     reasons, count = [], 0
-    for path in catalogues.find(where):
+    for path in scenes.find_scenes(where):
         try:
-            catalogues.check(path)
-            with scenes.reading(path) as reader:
-                count += len(scenes.blocks(reader.shape, tiles.SIZE))
+            scenes.check_scene(path)
+            with scenes.open_reader(path) as reader:
+                count += len(scenes.blocks(reader.shape, tiles.TILE_SIZE))
         except InputError as error:
             reasons.append(str(error))
         if count > 1:
             return
     if count:
-        raise InputError(f"{where}: a single tile of {tiles.SIZE} pixels cannot be trained and tested on; add scenes")
+        raise InputError(
+            f"{where}: a single tile of {tiles.TILE_SIZE} pixels cannot be trained and tested on; add scenes"
+        )
     more = f" (none of the other {len(reasons) - 1} can be used either)" if reasons[1:] else ""
     raise InputError(reasons[0] + more)

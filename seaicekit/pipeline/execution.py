@@ -20,20 +20,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from seaicekit import launch, models
-from seaicekit.autolabel import load_table
-from seaicekit.files import PARTIAL, RUN_MARK, InputError, read_json, write_json
+from seaicekit import training
+from seaicekit.files import PARTIAL, RUN_MARKER, InputError, read_json, write_json
+from seaicekit.labels import load_labels
 from seaicekit.pipeline import chain, resume
 from seaicekit.pipeline.chain import STAGES
 from seaicekit.pipeline.checks import check_scenes, validate
 from seaicekit.pipeline.guard import guarded
 from seaicekit.pipeline.memory import memory_watch
-from seaicekit.remote import is_url
+from seaicekit.scenes import is_url
 from seaicekit.thresholds import Thresholds
 
 
 class StageError(RuntimeError):
-    """A notebook stopped; the message has its cell, its traceback and where to open it, ``failure`` the parts."""
+    """A notebook stopped.
+
+    The message has its cell, its traceback and where to open it, ``failure`` the parts.
+    """
 
     def __init__(self, failure: dict[str, Any]):
         super().__init__(
@@ -73,7 +76,12 @@ def serve_tuner(given: dict[str, str], browser: bool = True) -> int:
         here = f"import os\n\nos.chdir({os.getcwd()!r})"  # Voila works in the notebook's folder
         notebook.cells.insert(0, nbformat.v4.new_code_cell(here))
         nbformat.write(notebook, page)
-        safe = ["--token", "--Voila.ip=127.0.0.1", "--show_tracebacks=True", *([] if browser else ["--no-browser"])]
+        safe = [
+            "--token",
+            "--Voila.ip=127.0.0.1",
+            "--show_tracebacks=True",
+            *([] if browser else ["--no-browser"]),
+        ]
         server = subprocess.Popen([sys.executable, "-m", "voila", str(page), *safe])
         try:
             return server.wait()
@@ -84,13 +92,17 @@ def serve_tuner(given: dict[str, str], browser: bool = True) -> int:
 
 
 def run(
-    out: str | os.PathLike, given: dict[str, Any], progress: bool = True, again: Sequence[str] = (),
-    only: Sequence[str] = STAGES, others: Sequence[Path] = (),
-) -> dict:  # fmt: skip
+    out: str | os.PathLike,
+    given: dict[str, Any],
+    progress: bool = True,
+    again: Sequence[str] = (),
+    only: Sequence[str] = STAGES,
+    others: Sequence[Path] = (),
+) -> dict:
     """Run the notebooks and write ``run.json`` and ``report.html``.
 
-    A stage is passed over if its parameters, its inputs' checksums, its notebook, this package and what it made are
-    unchanged (`seaicekit.pipeline.resume`). So the same call goes on where a run was stopped.
+    A stage is passed over if its parameters, its inputs' checksums, its notebook, this package and what it
+    made are unchanged (`seaicekit.pipeline.resume`). So the same call goes on where a run was stopped.
 
     Parameters
     ----------
@@ -126,11 +138,17 @@ def run(
     check_places(out, given)
     steps = resume.plan(out, given, again)
     if any(step.run and step.stage == "04_train" and step.stage in only for step in steps):
-        launch.require_horovod()
+        training.require_horovod()
     behind = [step for step in steps[: STAGES.index(only[-1])] if step.run and step.stage not in only]
     if behind:
-        raise InputError(f"{behind[0].stage}: {behind[0].why} in {out}, and {only[-1]} needs it; run it first")
-    started, done, fresh = datetime.now(UTC).isoformat(timespec="seconds"), {}, not (out / RUN_MARK).exists()
+        raise InputError(
+            f"{behind[0].stage}: {behind[0].why} in {out}, and {only[-1]} needs it; run it first"
+        )
+    started, done, fresh = (
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        {},
+        not (out / RUN_MARKER).exists(),
+    )
     created = _prepare(out)
     with _alone(out):
         for folder in (out, out / "figures"):  # which no stage has for its own, so none would clear them
@@ -144,7 +162,10 @@ def run(
             wanted = stage in only and step.run
             may_share = wanted and stage not in again
             source = resume.shared(stage, resume.made_of(stage, out, given), others) if may_share else None
-            done[stage] = {"run": wanted and not source, "why": f"shared with {source.name}" if source else step.why}
+            done[stage] = {
+                "run": wanted and not source,
+                "why": f"shared with {source.name}" if source else step.why,
+            }
             if progress and not done[stage]["run"]:
                 print(f"{number}/{len(STAGES)} {stage}: {done[stage]['why']}", file=sys.stderr)
             if not wanted:
@@ -172,11 +193,13 @@ def run(
 @contextlib.contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Hold a run's folder for a ``with`` block; the system lets go of it however this process ends."""
-    with open(out / RUN_MARK, "a") as mark:
+    with open(out / RUN_MARKER, "a") as mark:
         try:
             fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{out}: another run is at work there; wait for it, or choose another folder") from None
+            raise InputError(
+                f"{out}: another run is at work there; wait for it, or choose another folder"
+            ) from None
         except OSError:  # a file system without locks
             pass
         yield
@@ -214,7 +237,9 @@ def _run_stage(stage: str, out: Path, given: dict[str, Any], record: resume.Reco
         start = time.perf_counter()
         try:
             with guarded(), memory_watch() as memory:
-                _execute(stage, out, given | ({"resume": True} if goes_on and stage == "04_train" else {}), bar)
+                _execute(
+                    stage, out, given | ({"resume": True} if goes_on and stage == "04_train" else {}), bar
+                )
         except StageError:
             if before and stage == STAGES[0]:
                 record.restore(stage, before)
@@ -234,7 +259,9 @@ def _keep_cuts(stage: str, out: Path, record: resume.Record) -> None:
     ):
         aside = path.with_name("thresholds-by-hand.json")
         os.replace(path, aside)
-        print(f"{path}: saved by hand; now in {aside.name}. Give it as 'thresholds' to use it", file=sys.stderr)
+        print(
+            f"{path}: saved by hand; now in {aside.name}. Give it as 'thresholds' to use it", file=sys.stderr
+        )
 
 
 def _copy_stage(stage: str, source: Path, out: Path, given: dict[str, Any], record: resume.Record) -> None:
@@ -249,8 +276,13 @@ def _copy_stage(stage: str, source: Path, out: Path, given: dict[str, Any], reco
 
 
 def _conclude(
-    out: Path, given: dict[str, Any], record: resume.Record, started: str, done: dict, failure: dict | None = None
-) -> dict:  # fmt: skip
+    out: Path,
+    given: dict[str, Any],
+    record: resume.Record,
+    started: str,
+    done: dict,
+    failure: dict | None = None,
+) -> dict:
     """Write the manifest and the report, of a run that failed too."""
     from seaicekit import report
 
@@ -265,8 +297,10 @@ def _conclude(
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
         "stages": done,
         "figures": figures,
-        "scenes": {}, "quarantined": [], "thresholds": None,
-    }  # fmt: skip
+        "scenes": {},
+        "quarantined": [],
+        "thresholds": None,
+    }
     if "01_scenes" in finished:
         catalogued = read_json(out / "scenes.json")
         manifest["scenes"] = {
@@ -283,7 +317,9 @@ def _conclude(
     elif "05_map" in finished:
         metrics = read_json(out / "metrics.json")
         manifest["figures"] |= metrics.pop("figures")
-        manifest["legend"] = [asdict(entry) for entry in models.read_card(out / "model" / "model.keras").legend]
+        manifest["legend"] = [
+            asdict(entry) for entry in training.read_card(out / "model" / "model.keras").legend
+        ]
         manifest["metrics"] = metrics
     write_json(out / "run.json", manifest)
     report.write(out)
@@ -294,7 +330,7 @@ def _withdraw(out: Path, created: Path | None) -> None:
     """Leave nothing behind of a run that could not begin, and of folders only those that were there."""
     for stage in STAGES:
         resume.clear(out, stage)
-    for name in (resume.RECORD, RUN_MARK):
+    for name in (resume.RECORD, RUN_MARKER):
         (out / name).unlink(missing_ok=True)
     for name in ("figures", "notebooks"):
         shutil.rmtree(out / name, ignore_errors=True)
@@ -306,7 +342,7 @@ def _withdraw(out: Path, created: Path | None) -> None:
 
 def _left_out(out: Path) -> list[dict[str, str]]:
     """List the scenes that could be catalogued but not labelled."""
-    table = load_table(out / "labels")
+    table = load_labels(out / "labels")
     return [{"path": row.path, "reason": row.error} for row in table[table["error"].notna()].itertuples()]
 
 
@@ -315,15 +351,17 @@ def _prepare(out: Path) -> Path | None:
     created = next((folder for folder in [*reversed(out.parents), out] if not folder.exists()), None)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; choose another output folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / RUN_MARK).exists():
+    if out.is_dir() and any(out.iterdir()) and not (out / RUN_MARKER).exists():
         raise InputError(f"{out}: holds something that is no run; choose an empty or a new output folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
-        raise InputError(f"{out}: cannot write there ({error.strerror}); choose another output folder") from error
-    (out / RUN_MARK).touch()
+        raise InputError(
+            f"{out}: cannot write there ({error.strerror}); choose another output folder"
+        ) from error
+    (out / RUN_MARKER).touch()
     return created
 
 
@@ -339,11 +377,18 @@ def _execute(stage: str, out: Path, given: dict[str, Any], progress: dict | bool
         draft = Path(folder) / finished.name
         try:
             papermill.execute_notebook(
-                chain.notebooks() / finished.name, draft, chosen, kernel_name="python3", progress_bar=progress,
-                cwd=str(out), extra_arguments=["--log-level=CRITICAL"],
-            )  # fmt: skip
+                chain.notebooks() / finished.name,
+                draft,
+                chosen,
+                kernel_name="python3",
+                progress_bar=progress,
+                cwd=str(out),
+                extra_arguments=["--log-level=CRITICAL"],
+            )
         except KeyboardInterrupt:
-            logging.getLogger("asyncio").disabled = True  # it would tell of the kernel's end, which was asked for
+            logging.getLogger(
+                "asyncio"
+            ).disabled = True  # it would tell of the kernel's end, which was asked for
             raise
         except (PapermillExecutionError, DeadKernelError) as error:
             failure = {"stage": stage, "notebook": str(finished), "report": str(out / "report.html")}
@@ -360,12 +405,20 @@ def _told(error: Exception, draft: Path) -> dict[str, object]:
 
     if isinstance(error, PapermillExecutionError):
         return {
-            "cell": error.exec_count, "source": error.source, "error": f"{error.ename}: {error.evalue}",
+            "cell": error.exec_count,
+            "source": error.source,
+            "error": f"{error.ename}: {error.evalue}",
             "traceback": strip_ansi("\n".join(error.traceback)),
-        }  # fmt: skip
-    code = [cell for cell in read_json(draft)["cells"] if cell["cell_type"] == "code"] if draft.exists() else []
-    last = next((cell for cell in code if cell["metadata"].get("papermill", {}).get("status") != "completed"), None)
+        }
+    code = (
+        [cell for cell in read_json(draft)["cells"] if cell["cell_type"] == "code"] if draft.exists() else []
+    )
+    last = next(
+        (cell for cell in code if cell["metadata"].get("papermill", {}).get("status") != "completed"), None
+    )
     return {
-        "cell": code.index(last) + 1 if last else None, "source": "".join(last["source"]) if last else "",
-        "error": "the notebook's kernel was killed, perhaps for want of memory", "traceback": "",
-    }  # fmt: skip
+        "cell": code.index(last) + 1 if last else None,
+        "source": "".join(last["source"]) if last else "",
+        "error": "the notebook's kernel was killed, perhaps for want of memory",
+        "traceback": "",
+    }

@@ -1,4 +1,7 @@
-"""What of a run is there already: a stage is done if nothing that it is made of, and nothing it made, has changed."""
+"""What of a run is there already.
+
+A stage is done if nothing that it is made of, and nothing it made, has changed.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,27 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from seaicekit import catalogues, models, scenes, sources
+from seaicekit import scenes, training
 from seaicekit.files import PARTIAL, InputError, read_json, sha256, write_json
 from seaicekit.pipeline import chain
 from seaicekit.pipeline.chain import STAGES
 
 RECORD = "stages.json"
 PACKAGES = (
-    "seaicekit", "numpy", "opencv-python-headless", "rasterio", "scikit-image", "scikit-learn", "matplotlib", "dask",
-    "pyspark", "tensorflow-cpu", "keras", "horovod", "papermill",
-)  # fmt: skip
+    "seaicekit",
+    "numpy",
+    "opencv-python-headless",
+    "rasterio",
+    "scikit-image",
+    "scikit-learn",
+    "matplotlib",
+    "dask",
+    "pyspark",
+    "tensorflow-cpu",
+    "keras",
+    "horovod",
+    "papermill",
+)
 # What a stage leaves in the run's folder beside its notebook; the figures are those of its own.
 OUTPUTS = {
     "01_scenes": ("scenes.json", "scenes", "truth", "figures/footprints.png", "figures/scenes.png"),
@@ -34,10 +48,16 @@ OUTPUTS = {
     "03_autolabel": ("labels", "tiles.parquet", "figures/labels.png", "figures/strata.png"),
     "04_train": ("model", "figures/curves.png"),
     "05_map": (
-        "maps", "metrics.json", "figures/maps.png", "figures/series.png", "figures/scores.png", "figures/polar.png",
-        "figures/confusion.png", "figures/reliability.png",
+        "maps",
+        "metrics.json",
+        "figures/maps.png",
+        "figures/series.png",
+        "figures/scores.png",
+        "figures/polar.png",
+        "figures/confusion.png",
+        "figures/reliability.png",
     ),
-}  # fmt: skip
+}
 NEVER = {"resume", "hosts", "master"}  # where and how a stage is run, and not what it makes
 
 
@@ -68,7 +88,12 @@ class Record:
 
     def finish(self, stage: str, seconds: float, memory: int) -> None:
         """Note that a stage is done, and what it made."""
-        told = {"done": True, "seconds": round(seconds, 2), "memory": memory, "outputs": outputs(self._out, stage)}
+        told = {
+            "done": True,
+            "seconds": round(seconds, 2),
+            "memory": memory,
+            "outputs": outputs(self._out, stage),
+        }
         self.stages[stage] |= told
         self._save()
 
@@ -99,7 +124,9 @@ def outputs(out: Path, stage: str) -> dict[str, str]:
     found = []
     for name in OUTPUTS[stage]:
         path = out / name
-        found += [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path] * path.is_file()
+        found += (
+            [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path] * path.is_file()
+        )
     return {str(path.relative_to(out)): _digest(path) for path in sorted(found) if PARTIAL not in str(path)}
 
 
@@ -107,33 +134,43 @@ def _digest(path: Path) -> str:
     if path.suffix != ".keras":
         return sha256(path)
     with zipfile.ZipFile(path) as archive:  # its card is given scores by a later stage
-        members = [[each.filename, each.CRC] for each in archive.infolist() if each.filename != models.CARD]
+        members = [[each.filename, each.CRC] for each in archive.infolist() if each.filename != training.CARD]
     return hashlib.sha256(json.dumps(members).encode()).hexdigest()
 
 
 def made_of(stage: str, out: Path, given: dict[str, Any]) -> dict:
-    """Return all that a stage's outputs depend on, as JSON values: checksums of files, and not their places."""
+    """Return all that a stage's outputs depend on, as JSON values.
+
+    Checksums of files, and not their places.
+    """
     known = chain.parameters()[stage]
-    chosen = {name: given.get(name, default) for name, default in known.items() if name not in NEVER | {"run_dir"}}
+    chosen = {
+        name: given.get(name, default) for name, default in known.items() if name not in NEVER | {"run_dir"}
+    }
     found = {"parameters": chosen, "notebook": _notebook(stage), "code": code(), "versions": versions()}
     if stage == "01_scenes" and chosen["scenes"]:
         found["scenes"] = {
-            name: _fingerprint(path) for name, path in scenes.names(catalogues.find(chosen["scenes"])).items()
+            name: _fingerprint(path)
+            for name, path in scenes.name_scenes(scenes.find_scenes(chosen["scenes"])).items()
         }
     if chosen.get("thresholds"):
         found["thresholds"] = sha256(chosen["thresholds"])
     if chosen.get("targets", "labels") not in ("labels", "raw", "truth"):
         found["targets"] = [sha256(path) for path in sorted(Path(chosen["targets"]).glob("*.tif"))]
-    found["parameters"] = {name: value for name, value in chosen.items() if name not in found}  # their content counts
+    found["parameters"] = {
+        name: value for name, value in chosen.items() if name not in found
+    }  # their content counts
     before = STAGES[: STAGES.index(stage)]
-    found["before"] = {name: mark for each in before for name, mark in outputs(out, each).items() if _data(name)}
+    found["before"] = {
+        name: mark for each in before for name, mark in outputs(out, each).items() if _data(name)
+    }
     return json.loads(json.dumps(found))
 
 
 def _fingerprint(path: str | os.PathLike) -> str:
     """Return what a scene's content is known by, or why it has none: a run will set it aside."""
     try:
-        return sources.fingerprint(sources.resolve(catalogues.absolute(path)))
+        return scenes.fingerprint(scenes.resolve_source(scenes.absolute_source(path)))
     except InputError as error:
         return str(error)
 
@@ -154,7 +191,9 @@ def code() -> str:
     """Return a hash of this package's source."""
     root, found = Path(__file__).parents[1], hashlib.sha256()
     kinds = (".py", ".json", ".yaml", ".j2")
-    for path in sorted(path for path in root.rglob("*") if path.suffix in kinds and "notebooks" not in path.parts):
+    for path in sorted(
+        path for path in root.rglob("*") if path.suffix in kinds and "notebooks" not in path.parts
+    ):
         found.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
     return found.hexdigest()
 
@@ -168,7 +207,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def next_step(stage: str, out: Path, given: dict[str, Any], record: Record, again: Sequence[str] = ()) -> Step:
+def next_step(
+    stage: str, out: Path, given: dict[str, Any], record: Record, again: Sequence[str] = ()
+) -> Step:
     """Say whether a stage is to be run, once those before it are done.
 
     Parameters
@@ -229,7 +270,10 @@ def plan(out: str | os.PathLike, given: dict[str, Any], again: Sequence[str] = (
 
 
 def shared(stage: str, made_of: dict, runs: Sequence[Path]) -> Path | None:
-    """Return the first run that has a stage's outputs already, of the same make and whole; None if none has."""
+    """Return the first run that has a stage's outputs already, of the same make and whole.
+
+    None if none has.
+    """
     for run in runs:
         found = Record(run).stages.get(stage, {})
         if found.get("done") and found["made of"] == made_of and outputs(run, stage) == found["outputs"]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seaicekit.files import RUN_MARK, InputError
+from seaicekit.files import RUN_MARKER, InputError
 from seaicekit.pipeline.chain import STAGES, defaults
 from seaicekit.pipeline.checks import objection, validate
 from seaicekit.pipeline.execution import StageError, check_places, run
@@ -78,12 +78,13 @@ def sweep(
     Raises
     ------
     InputError, StageError
-        As from `seaicekit.pipeline.run`. Where a notebook failed the other runs are made and compared all the same.
+        As from `seaicekit.pipeline.run`. Where a notebook failed the other runs are made and compared all the
+        same.
     """
     from seaicekit import report
 
     runs, out = grid(given), Path(out).expanduser().resolve()
-    if (out / RUN_MARK).exists() or (out.is_dir() and any(out.iterdir()) and not (out / MARK).exists()):
+    if (out / RUN_MARKER).exists() or (out.is_dir() and any(out.iterdir()) and not (out / MARK).exists()):
         raise InputError(f"{out}: holds something that is no sweep; choose an empty or a new output folder")
     for name, chosen in runs.items():  # before the first of them begins
         check_places(out / name, chosen)

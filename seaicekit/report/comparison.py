@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from seaicekit import catalogues, maps
+from seaicekit import maps, scenes
 from seaicekit.classes import SeaIceClass
-from seaicekit.files import InputError, replacing, write_text
+from seaicekit.files import InputError, atomic_write, write_text
 from seaicekit.report.metrics import untrained
 from seaicekit.report.page import environment, manifest, picture
 
@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 # Key in ``figures`` → title; of the first group more is better, of the second less.
 MORE = {
-    "accuracy": "Map", "accuracy_labels": "Filter and cuts", "accuracy_cuts": "Cuts alone",
-    "majority_accuracy": "Commonest class", "water_recall": "Open water found",
-    "agreement": "Map agrees with labels", "agreement_majority": "Commonest class agrees",
-}  # fmt: skip
+    "accuracy": "Map",
+    "accuracy_labels": "Filter and cuts",
+    "accuracy_cuts": "Cuts alone",
+    "majority_accuracy": "Commonest class",
+    "water_recall": "Open water found",
+    "agreement": "Map agrees with labels",
+    "agreement_majority": "Commonest class agrees",
+}
 LESS = {"calibration_error": "Calibration error", "total_seconds": "Seconds", "peak_memory_gb": "Memory, GB"}
 
 
@@ -40,8 +44,8 @@ def compare(runs: Sequence[str | os.PathLike], path: str | os.PathLike) -> pd.Da
     Returns
     -------
     pandas.DataFrame
-        A row a run: ``run`` (its folder's name), ``folder``, the parameters in which they differ and the scores
-        (shares from 0 to 1), seconds and gigabytes of ``run.json``'s figures.
+        A row a run: ``run`` (its folder's name), ``folder``, the parameters in which they differ and the
+        scores (shares from 0 to 1), seconds and gigabytes of ``run.json``'s figures.
 
     Raises
     ------
@@ -63,13 +67,16 @@ def compare(runs: Sequence[str | os.PathLike], path: str | os.PathLike) -> pd.Da
         | {key: run["figures"].get(key) for key in kept}
         for folder, run in finished.items()
     )
-    with replacing(Path(path).with_suffix(".csv")) as place:
+    with atomic_write(Path(path).with_suffix(".csv")) as place:
         table.to_csv(place, index=False)
     notes = [f"{folder}: has not finished, and is left out." for folder in found if folder not in finished]
-    notes += [f"{names[folder]}: {note}" for folder, run in finished.items() if (note := untrained(run["figures"]))]
+    notes += [
+        f"{names[folder]}: {note}" for folder, run in finished.items() if (note := untrained(run["figures"]))
+    ]
     apart = [folder for folder in finished if _tested(finished[folder]) != _tested(finished[first])]
     notes += [
-        f"{names[each]}: tested on other scenes than {names[first]}; their scores cannot be compared." for each in apart
+        f"{names[each]}: tested on other scenes than {names[first]}; their scores cannot be compared."
+        for each in apart
     ]
     scene = _common_scene(finished)
     try:
@@ -77,18 +84,29 @@ def compare(runs: Sequence[str | os.PathLike], path: str | os.PathLike) -> pd.Da
     except InputError as error:  # imagery is often put away, and the scores are here all the same
         drawn = None
         notes.append(f"No maps: {error}")
-    page = environment().get_template("comparison.html.j2").render(
-        name="Runs compared", rows=_told(table, varied, kept, Path(path)), varied=varied, notes=notes, scene=scene,
-        columns={key: (MORE | LESS)[key] for key in kept}, best=_best(table, [] if apart else kept),
-        picture=drawn,
-    )  # fmt: skip
+    page = (
+        environment()
+        .get_template("comparison.html.j2")
+        .render(
+            name="Runs compared",
+            rows=_told(table, varied, kept, Path(path)),
+            varied=varied,
+            notes=notes,
+            scene=scene,
+            columns={key: (MORE | LESS)[key] for key in kept},
+            best=_best(table, [] if apart else kept),
+            picture=drawn,
+        )
+    )
     write_text(path, page)
     return table
 
 
 def _varied(parameters: list[dict]) -> list[str]:
     """Return the parameters in which runs differ."""
-    return [name for name in parameters[0] if any(each.get(name) != parameters[0][name] for each in parameters)]
+    return [
+        name for name in parameters[0] if any(each.get(name) != parameters[0][name] for each in parameters)
+    ]
 
 
 def _names(folders: list[str]) -> dict[str, str]:
@@ -101,10 +119,14 @@ def _told(table: pd.DataFrame, varied: list[str], kept: list[str], path: Path) -
     """Return a row a run as a page shows it."""
     rows = []
     for row in table.to_dict("records"):
-        told = {key: "–" if row[key] is None or row[key] != row[key] else _figure(key, row[key]) for key in kept}
+        told = {
+            key: "–" if row[key] is None or row[key] != row[key] else _figure(key, row[key]) for key in kept
+        }
         page = Path(row["folder"]) / "report.html"
         link = quote(os.path.relpath(page, path.absolute().parent)) if page.exists() else None
-        rows.append({"run": row["run"], "link": link, "parameters": {name: row[name] for name in varied}} | told)
+        rows.append(
+            {"run": row["run"], "link": link, "parameters": {name: row[name] for name in varied}} | told
+        )
     return rows
 
 
@@ -124,7 +146,11 @@ def _best(table: pd.DataFrame, kept: list[str]) -> dict[str, list[str]]:
 
 def _tested(run: dict) -> set[tuple[str, str | None]]:
     """Return a run's test scenes, each with the checksum of its content."""
-    return {(row["scene"], run["scenes"].get(row["scene"])) for row in run["metrics"]["maps"] if row["split"] == "test"}
+    return {
+        (row["scene"], run["scenes"].get(row["scene"]))
+        for row in run["metrics"]["maps"]
+        if row["split"] == "test"
+    }
 
 
 def _common_scene(runs: dict[str, dict]) -> str | None:
@@ -135,7 +161,7 @@ def _common_scene(runs: dict[str, dict]) -> str | None:
 def _small_multiples(runs: dict[str, dict], names: dict[str, str], scene: str) -> str:
     """Draw a scene, its truth if there is one, and each run's map of it."""
     first = next(iter(runs))
-    row = catalogues.load_catalogue(Path(first) / "scenes.json").loc[scene]
+    row = scenes.load_catalogue(Path(first) / "scenes.json").loc[scene]
     legend = [SeaIceClass(**entry) for entry in runs[first]["legend"]]
     pictures = {"scene": row.path} | ({"truth": row.truth} if row.truth else {})
     for folder, run in runs.items():

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seaicekit import evaluation, models
-from seaicekit.autolabel import load_table
+from seaicekit import evaluation
 from seaicekit.files import read_json, write_json
+from seaicekit.labels import load_labels
 from seaicekit.thresholds import Thresholds
+from seaicekit.training import read_card, write_card
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,21 +61,24 @@ def save_metrics(run_dir: str | os.PathLike, maps: pd.DataFrame, tiles: pd.DataF
     }
     rows = maps.assign(split=maps["scene"].isin(test).map({True: "test", False: "train"}))
     tables = {
-        "scores": found["table"], "concentration": found["concentration"],
+        "scores": found["table"],
+        "concentration": found["concentration"],
         "maps": rows.drop(columns=["path", "map", "confidence"]),
-    }  # fmt: skip
-    told = {name: json.loads(table.to_json(orient="records", date_format="iso")) for name, table in tables.items()}
+    }
+    told = {
+        name: json.loads(table.to_json(orient="records", date_format="iso")) for name, table in tables.items()
+    }
     kept = ("against", "confusion", "agreement", "reliability", "ssim")
     model = folder / "model" / "model.keras"
     scores = {"against": found["against"]} | {name: figures[name] for name in figures if "accuracy" in name}
-    models.write_card(model, replace(models.read_card(model), scores=scores | {"agreement": figures["agreement"]}))
+    write_card(model, replace(read_card(model), scores=scores | {"agreement": figures["agreement"]}))
     write_json(folder / "metrics.json", {"figures": figures} | {name: found[name] for name in kept} | told)
 
 
 def _label_shares(folder: Path) -> dict[str, float]:
     """Return how much of the valid area the automatic labels give to each class."""
     legend = Thresholds.load(folder / "thresholds.json").legend
-    counts = load_table(folder / "labels")[[entry.name.replace(" ", "_") for entry in legend]].sum()
+    counts = load_labels(folder / "labels")[[entry.name.replace(" ", "_") for entry in legend]].sum()
     return {name: float(count / counts.sum()) for name, count in counts.items()}
 
 
@@ -103,17 +107,27 @@ def summary(figures: dict) -> str:
         lines.append(f"Accuracy against truth, on {figures['held_out']} that were not trained on:")
         lines += [f"  {100 * figures[key]:6.2f} %  {name}" for key, name in SCORES.items()]
         if "water_recall" in figures:
-            lines.append(f"  {100 * figures['water_recall']:6.2f} %  of the truth's open water is found by the map")
-            lines.append(f"  {100 * figures['concentration_error']:+6.2f} points  error of the map's ice concentration")
+            lines.append(
+                f"  {100 * figures['water_recall']:6.2f} %  of the truth's open water is found by the map"
+            )
+            lines.append(
+                f"  {100 * figures['concentration_error']:+6.2f} points  error of the map's ice concentration"
+            )
     else:
         lines.append("No truth came with these scenes, so there is no accuracy.")
     agreement = 100 * figures["agreement"]
-    lines.append(f"  {agreement:6.2f} %  agreement of the map with the automatic labels, same {figures['held_out']}")
-    lines.append(f"  {100 * figures['agreement_majority']:6.2f} %  agreement of calling everything the commonest class")
+    lines.append(
+        f"  {agreement:6.2f} %  agreement of the map with the automatic labels, same {figures['held_out']}"
+    )
+    lines.append(
+        f"  {100 * figures['agreement_majority']:6.2f} %  agreement of calling everything the commonest class"
+    )
     if untrained(figures):
         lines.append(untrained(figures))
     if missing(figures):
         lines.append(missing(figures))
     seconds, memory = figures["total_seconds"], figures["peak_memory_gb"]
-    lines.append(f"{figures['scenes']} scenes, {figures['tiles']} tiles; {seconds:.0f} s, at most {memory:.2f} GB.")
+    lines.append(
+        f"{figures['scenes']} scenes, {figures['tiles']} tiles; {seconds:.0f} s, at most {memory:.2f} GB."
+    )
     return "\n".join(lines)

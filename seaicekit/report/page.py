@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import jinja2
     import markupsafe
 
-TEMPLATES, SCHEMAS = (Path(__file__).parents[1] / name for name in ("templates", "schemas"))
+TEMPLATES = Path(__file__).parent / "templates"
+SCHEMAS = Path(__file__).parents[1] / "pipeline" / "schemas"
 STRATA = {
     "all": "Accuracy",
     "cloud < 10 %": "Cloud < 10 %",
@@ -73,7 +74,10 @@ def environment() -> jinja2.Environment:
     import jinja2
 
     found = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
     )
     return found
 
@@ -116,13 +120,26 @@ def write(run_dir: str | os.PathLike) -> Path:
         if (path := folder / "figures" / f"{name}.png").exists()
     }
     finished = "metrics" in run
-    page = environment().get_template("report.html.j2" if finished else "stopped.html.j2").render(
-        name=folder.resolve().name, run=run, figure=Figures(run), pictures=pictures, strata=STRATA,
-        rules=_rules(run["metrics"]) if finished else {}, classes=_classes(run["metrics"]) if finished else {},
-        notes=[note for note in (untrained(run["figures"]), missing(run["figures"])) if note] if finished else [],
-        manifest=json.dumps({name: run[name] for name in run if name != "metrics"}, indent=1, ensure_ascii=False),
-        notebooks=sorted(path.name for path in folder.glob("notebooks/*.ipynb")),
-    )  # fmt: skip
+    page = (
+        environment()
+        .get_template("report.html.j2" if finished else "stopped.html.j2")
+        .render(
+            name=folder.resolve().name,
+            run=run,
+            figure=Figures(run),
+            pictures=pictures,
+            strata=STRATA,
+            rules=_rules(run["metrics"]) if finished else {},
+            classes=_classes(run["metrics"]) if finished else {},
+            notes=[note for note in (untrained(run["figures"]), missing(run["figures"])) if note]
+            if finished
+            else [],
+            manifest=json.dumps(
+                {name: run[name] for name in run if name != "metrics"}, indent=1, ensure_ascii=False
+            ),
+            notebooks=sorted(path.name for path in folder.glob("notebooks/*.ipynb")),
+        )
+    )
     write_text(folder / "report.html", page)
     return folder / "report.html"
 
@@ -134,7 +151,9 @@ def picture(path: Path) -> str:
 
 def _rules(metrics: dict) -> dict[str, dict[str, int]]:
     """Return rule → column of the table of scores → which of the ``scores`` it is."""
-    columns = {("accuracy", stratum): stratum for stratum in STRATA} | {("balanced_accuracy", "all"): "balanced"}
+    columns = {("accuracy", stratum): stratum for stratum in STRATA} | {
+        ("balanced_accuracy", "all"): "balanced"
+    }
     found: dict[str, dict[str, int]] = {}
     for number, row in enumerate(metrics["scores"]):
         column = columns.get((row["score"], row["stratum"]))

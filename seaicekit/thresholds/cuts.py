@@ -1,0 +1,420 @@
+"""The cuts: which brightness, and where wanted which hue and saturation, is which class."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from seaicekit import scenes
+from seaicekit.classes import LEGEND, OPEN_WATER, THICK_ICE, THIN_ICE, SeaIceClass
+from seaicekit.files import InputError, read_json, write_json
+from seaicekit.thresholds import fitting
+from seaicekit.thresholds.ranges import Range, check_number
+
+if TYPE_CHECKING:
+    from seaicekit.scenes import Paths
+    from seaicekit.thresholds.fitting import Fit, Score
+
+PRESETS = Path(__file__).parent / "presets"
+SAMPLED = 1 << 24  # pixels of a scene that its histogram is taken from; 16 of a granule's 116 pieces
+FORMAT = "seaicekit-thresholds-1"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Two cuts on brightness, V = max(R, G, B), from 0 to 255.
+
+    The paper gives its classes as ranges of hue, saturation and value in which hue and saturation span
+    all they can (arXiv 2403.13135, section III), so its rule is one on V alone.
+
+    Parameters
+    ----------
+    water_max : int
+        Brightest open water; 30 in the paper.
+    thin_max : int
+        Brightest thin ice; all above is thick ice. 204 in the paper.
+    ranges : tuple of Range
+        Further classes, or colours that belong to one of the three. They win over the two cuts, those with
+        a range of hue or saturation over those of brightness alone, and later ones over earlier ones.
+
+    Raises
+    ------
+    InputError
+        A cut outside 0 to 255, cuts that cross, or two names for one code.
+
+    Examples
+    --------
+    >>> cuts = Thresholds(water_max=40, thin_max=190)
+    >>> cuts.classify(np.uint8([[10, 20, 40], [60, 70, 80], [250, 250, 250]])).tolist()
+    [0, 1, 2]
+    >>> Thresholds(water_max=200, thin_max=190)
+    Traceback (most recent call last):
+        ...
+    seaicekit.files.InputError: water_max: 200 is above thin_max, 190; let them not cross
+    """
+
+    water_max: int = 30
+    thin_max: int = 204
+    ranges: tuple[Range, ...] = ()
+
+    def __post_init__(self):
+        for name in ("water_max", "thin_max"):
+            check_number(name, getattr(self, name), 255)
+            object.__setattr__(self, name, int(getattr(self, name)))
+        object.__setattr__(self, "ranges", tuple(self.ranges))
+        named = {(entry.code, entry.name) for entry in self.ranges} | {
+            (entry.code, entry.name) for entry in LEGEND
+        }
+        if len({code for code, _ in named}) != len(named) or len({name for _, name in named}) != len(named):
+            raise InputError("ranges: one code has two names, or one name two codes; give each class its own")
+        if self.water_max > self.thin_max:
+            raise InputError(
+                f"water_max: {self.water_max} is above thin_max, {self.thin_max}; let them not cross"
+            )
+
+    @property
+    def table(self) -> np.ndarray:
+        """The class code of each brightness, (256,) uint8."""
+        brightness = np.arange(256)
+        codes = np.full(256, THICK_ICE, np.uint8)
+        codes[brightness <= self.thin_max] = THIN_ICE
+        codes[brightness <= self.water_max] = OPEN_WATER
+        for entry in self.ranges:
+            if entry.by_brightness:
+                codes[entry.value[0] : entry.value[1] + 1] = entry.code
+        return codes
+
+    @property
+    def ice_table(self) -> np.ndarray:
+        """The class code of each brightness that the cloud filter has corrected, (256,) uint8.
+
+        Never open water: what is water, the scene's own brightness says. So the darkest values belong to
+        the darkest ice.
+        """
+        brightness = np.arange(256)
+        codes = np.where(brightness > self.thin_max, THICK_ICE, THIN_ICE).astype(np.uint8)
+        lifted = np.maximum(brightness, self.water_max + 1)
+        for entry in self.ranges:
+            if entry.by_brightness and entry.code != OPEN_WATER:
+                codes[(entry.value[0] <= lifted) & (lifted <= entry.value[1])] = entry.code
+        return codes
+
+    @property
+    def coloured(self) -> tuple[Range, ...]:
+        """The ranges that need a pixel's hue or saturation; without any, one table is the whole rule."""
+        return tuple(entry for entry in self.ranges if not entry.by_brightness)
+
+    @property
+    def legend(self) -> tuple[SeaIceClass, ...]:
+        """All classes that the cuts can give, by code."""
+        further = {entry.code: SeaIceClass(entry.code, entry.name, entry.colour) for entry in self.ranges}
+        return tuple(sorted({*LEGEND, *further.values()}, key=lambda entry: entry.code))
+
+    def classify(self, rgb: np.ndarray) -> np.ndarray:
+        """Return the class code of each pixel, without any filter.
+
+        Parameters
+        ----------
+        rgb : (..., 3) uint8
+
+        Returns
+        -------
+        (...) uint8: 0 open water, 1 thin ice, 2 thick ice, and what ``ranges`` add
+
+        Raises
+        ------
+        InputError
+            Another dtype or last dimension.
+        """
+        rgb = np.asarray(rgb)
+        if rgb.dtype != np.uint8 or rgb.ndim < 1 or rgb.shape[-1] != 3:
+            raise InputError(f"rgb: must be (..., 3) uint8, not {rgb.shape} {rgb.dtype}")
+        codes = self.table[rgb.max(axis=-1)]
+        if self.coloured:
+            hsv = cv2.cvtColor(np.ascontiguousarray(rgb).reshape(1, -1, 3), cv2.COLOR_RGB2HSV)
+            for entry in self.coloured:
+                codes[entry.contains(hsv).reshape(codes.shape)] = entry.code
+        return codes
+
+    @classmethod
+    def fit(
+        cls,
+        rgb: np.ndarray,
+        classes: np.ndarray,
+        population: np.ndarray | None = None,
+        start: Thresholds | None = None,
+    ) -> Thresholds:
+        """Fit the two cuts to labelled points.
+
+        Parameters
+        ----------
+        rgb : (N, 3) uint8
+            The points' pixels.
+        classes : (N,) int
+            The class that a person gave each.
+        population : (M, 3) uint8, optional
+            Unlabelled pixels of the same scenes, no data left out. People click classes evenly, and scenes
+            are not even: with them the classes' shares are those of the scenes.
+        start : Thresholds, optional
+            The cuts to begin with; the paper's if none are given. Its ranges are kept. Points and pixels that
+            lie in one, and points of a class beyond the three, are left out.
+
+        Returns
+        -------
+        Thresholds
+
+        Raises
+        ------
+        InputError
+            Arrays of other shapes or dtypes, a class that is in no legend, or no points of the three classes.
+
+        Warns
+        -----
+        UserWarning
+            What the points cannot tell: two or fewer of a class, or points that contradict others.
+        """
+        found = cls.fitted(rgb, classes, population, start)
+        for message in found.messages:
+            warnings.warn(message, stacklevel=2)
+        return cls(found.water_max, found.thin_max, start.ranges if start else ())
+
+    @classmethod
+    def fitted(
+        cls,
+        rgb: np.ndarray,
+        classes: np.ndarray,
+        population: np.ndarray | None = None,
+        start: Thresholds | None = None,
+    ) -> Fit:
+        """Fit as `fit` does, and return also how sure the cuts are: see `seaicekit.thresholds.Fit`."""
+        start = start or cls()
+        rgb, classes = _labelled(rgb, classes, start)
+        chosen = ~start.in_ranges(rgb) & (classes <= THICK_ICE)
+        counts = None
+        if population is not None:
+            pixels = _pixels("population", population)
+            counts = np.bincount(pixels[~start.in_ranges(pixels)].max(axis=1), minlength=256)
+        cuts = start.water_max, start.thin_max
+        return fitting.fit_cuts(rgb[chosen].max(axis=1), classes[chosen], counts, cuts)
+
+    @classmethod
+    def suggest(cls, paths: Paths) -> dict[str, Thresholds]:
+        """Suggest cuts from scenes alone, by the histogram of all their pixels together.
+
+        Parameters
+        ----------
+        paths : paths
+            The scenes, as `seaicekit.scenes.name_scenes` takes them. Of a large one, pieces spread over it
+            are read.
+
+        Returns
+        -------
+        dict
+            "multi-Otsu" and "Gaussian mixture": see `seaicekit.thresholds.suggest_cuts`.
+
+        Raises
+        ------
+        InputError
+            A scene that cannot be read, no pixels with data, or fewer than three brightnesses.
+        """
+        total = sum(
+            (scene_histogram(path) for path in scenes.name_scenes(paths).values()), np.zeros(256, np.int64)
+        )
+        return {name: cls(*cuts) for name, cuts in fitting.suggest_cuts(total).items()}
+
+    def score(self, rgb: np.ndarray, classes: np.ndarray) -> Score:
+        """Score the cuts on labelled points.
+
+        Parameters
+        ----------
+        rgb : (N, 3) uint8
+        classes : (N,) int
+
+        Returns
+        -------
+        Score
+            Accuracy, its interval and the confusion, over the codes of `legend`.
+
+        Raises
+        ------
+        InputError
+            As `fit`.
+        """
+        rgb, classes = _labelled(rgb, classes, self)
+        return fitting.score_classes(self.classify(rgb), classes, [entry.code for entry in self.legend])
+
+    def in_ranges(self, rgb: np.ndarray) -> np.ndarray:
+        """Return which of (N, 3) pixels lie in a range, (N,) bool, so that the two cuts do not decide them."""
+        if not self.ranges or not len(rgb):
+            return np.zeros(len(rgb), bool)
+        hsv = cv2.cvtColor(np.ascontiguousarray(rgb)[None], cv2.COLOR_RGB2HSV)
+        return np.any([entry.contains(hsv)[0] for entry in self.ranges], axis=0)
+
+    def save(self, path: str | os.PathLike, provenance: dict | None = None) -> None:
+        """Write the cuts as a small JSON file.
+
+        Parameters
+        ----------
+        path
+        provenance : dict, optional
+            Where the cuts come from, as JSON values: who, when, which scenes, points, score. It is kept in
+            the file alone, for `provenance`.
+        """
+        told = {} if provenance is None else {"provenance": provenance}
+        write_json(path, {"format": FORMAT, **self.to_dict(), **told})
+
+    def to_dict(self) -> dict:
+        """Return the cuts as JSON values, for `from_dict`."""
+        values = asdict(self)
+        return values if self.ranges else {name: values[name] for name in ("water_max", "thin_max")}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Thresholds:
+        """Make cuts from what `to_dict` returned.
+
+        Raises
+        ------
+        InputError
+            An unknown or missing key, or cuts out of range.
+        """
+        odd = ({"water_max", "thin_max"} - values.keys()) | (
+            values.keys() - {field.name for field in fields(cls)}
+        )
+        if odd:
+            raise InputError(
+                f"unknown or missing: {', '.join(sorted(odd))}; cuts are water_max, thin_max and ranges"
+            )
+        ranges = []
+        if not isinstance(values.get("ranges", []), list | tuple):
+            raise InputError("ranges: must be a list")
+        for entry in values.get("ranges", []):
+            if not isinstance(entry, dict):
+                raise InputError(
+                    f"ranges: must be objects with code, hue, saturation and value, not {entry!r}"
+                )
+            odd = entry.keys() - {field.name for field in fields(Range)}
+            if odd or "code" not in entry:
+                raise InputError(f"ranges: unknown or missing: {', '.join(sorted(odd)) or 'code'}")
+            ranges.append(Range(**entry))
+        return cls(values["water_max"], values["thin_max"], tuple(ranges))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Thresholds:
+        """Read cuts that `save` wrote.
+
+        Raises
+        ------
+        InputError
+            Not such a file, an unknown key, or cuts out of range.
+        """
+        values = _read(path)[0]
+        try:
+            return cls.from_dict(values)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+
+def _read(path: str | os.PathLike) -> tuple[dict, dict]:
+    """Return what a thresholds file holds, and its provenance."""
+    values = read_json(path)
+    if values.pop("format", None) != FORMAT:
+        raise InputError(f"{path}: not a thresholds file of this version ({FORMAT}); save it again")
+    told = values.pop("provenance", {})
+    if not isinstance(told, dict):
+        raise InputError(f"{path}: provenance must be a JSON object; correct it or leave it out")
+    return values, told
+
+
+def provenance(path: str | os.PathLike) -> dict:
+    """Read where a file's cuts come from, as `Thresholds.save` was told; empty if it was not.
+
+    Raises
+    ------
+    InputError
+        Not a thresholds file.
+    """
+    return _read(path)[1]
+
+
+def presets(folder: str | os.PathLike | None = None) -> dict[str, Path]:
+    """Return the thresholds files that there are, by name.
+
+    Parameters
+    ----------
+    folder : path, optional
+        A folder of your own: its thresholds files, ``*.json``, come after the shipped ones, and win over
+        those of the same name.
+
+    Returns
+    -------
+    dict
+        Name → path, for `Thresholds.load` and `provenance`.
+
+    Raises
+    ------
+    InputError
+        The folder is none.
+    """
+    found = {path.stem: path for path in sorted(PRESETS.glob("*.json"))}
+    if folder is None:
+        return found
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder}: no such folder; make it, or leave it out")
+    for path in sorted(Path(folder).glob("*.json")):
+        try:
+            Thresholds.load(path)
+        except InputError:
+            continue  # other JSON files may lie beside them
+        found[path.stem] = path
+    return found
+
+
+def scene_histogram(path: str | os.PathLike) -> np.ndarray:
+    """Count the brightness of a scene's pixels, (256,) int64, no data left out.
+
+    Of a scene above 16 megapixels, whole pieces are read that are spread evenly over it.
+    """
+    counts = np.zeros(256, np.int64)
+    with scenes.open_reader(path) as reader:
+        pieces = scenes.blocks(reader.shape, max(reader.chunk()))
+        most = max(1, SAMPLED // (pieces[0].height * pieces[0].width))
+        if len(pieces) > most:  # at random, or all might fall in one column
+            chosen = np.random.default_rng(0).choice(len(pieces), most, replace=False)
+            pieces = [pieces[i] for i in np.sort(chosen)]
+        for window in pieces:
+            bands, nodata = reader.read(window)
+            counts += np.bincount(brightness(bands)[~nodata], minlength=256)
+    return counts
+
+
+def _pixels(name: str, rgb: np.ndarray) -> np.ndarray:
+    rgb = np.asarray(rgb)
+    if rgb.dtype != np.uint8 or rgb.ndim != 2 or rgb.shape[1] != 3:
+        raise InputError(f"{name}: must be (N, 3) uint8, not {rgb.shape} {rgb.dtype}")
+    return rgb
+
+
+def _labelled(rgb: np.ndarray, classes: np.ndarray, cuts: Thresholds) -> tuple[np.ndarray, np.ndarray]:
+    """Check points and their classes."""
+    rgb, classes = _pixels("rgb", rgb), np.asarray(classes)
+    if classes.shape != rgb.shape[:1]:
+        raise InputError(f"classes: must be one for each of {len(rgb)} points, not {classes.shape}")
+    if classes.size and not np.issubdtype(classes.dtype, np.integer):
+        raise InputError(f"classes: must be whole numbers, not {classes.dtype}")
+    odd = sorted(set(np.unique(classes).tolist()) - {entry.code for entry in cuts.legend})
+    if odd:
+        raise InputError(
+            f"classes: {odd[0]} is not in the legend; give start its range, or leave such points out"
+        )
+    return rgb, classes
+
+
+def brightness(bands: np.ndarray) -> np.ndarray:
+    """Return V = max(R, G, B) of (3, rows, columns) uint8 bands."""
+    return cv2.max(cv2.max(bands[0], bands[1]), bands[2])

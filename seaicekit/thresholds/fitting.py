@@ -1,0 +1,560 @@
+"""Fit the two cuts on brightness to labelled points, and say how sure they are.
+
+All is done on histograms of 256 brightnesses. Each point becomes a smooth bump, as wide as its class is
+spread (a kernel density), so that few points give steady cuts and ties resolve to the middle of a gap. Where
+the scene's unlabelled pixels are known, the shares of the classes are estimated from them by the EM steps of
+Saerens et al. 2002 (doi:10.1162/089976602753284446), for people click classes evenly and scenes are not even.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seaicekit.classes import NAMES
+from seaicekit.files import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEVELS = np.arange(256)
+FEW = 2  # points of a class that are too few to know its cuts by
+WIDTH = 1.2  # of a point's bump, in spreads of its class at one point; it narrows with the points**-0.2
+NEEDED = 5, 3, 1  # more points right, for a cut to take from a class of none, few or many, if any has few
+POOLED = 3.0  # points' worth of belief that all classes are spread alike
+PRIOR = 0.5  # points' worth of belief in the starting cuts, for a class of few
+FLOOR = 1e-6  # of a class's density at any brightness, for pixels that no point is near to
+EM_STEPS, EM_AGAIN = 100, 25
+LIKENESS = 0.5  # of what points say and what the population is; below, the population is not believed
+RESAMPLES = 200
+SAMPLE = 4096  # values that stand for a histogram where the Gaussian mixture is fitted
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Cuts that were fitted to points, and how sure they are.
+
+    Attributes
+    ----------
+    water_max, thin_max : int
+        The cuts.
+    accuracy : float, 0 to 1
+        Share of the points that the cuts get right. With a population each class counts by its estimated
+        share
+        of the population, so that it estimates the accuracy there. It is of the points that were fitted, so
+        it flatters, the more the fewer they are.
+    accuracy_range : (float, float)
+        95 % bootstrap interval of that accuracy of these cuts, over the points; see `Score`.
+    water_range, thin_range : (int, int)
+        95 % bootstrap intervals of the cuts, fitted anew to each resample of the points.
+    shares : (float, float, float)
+        Shares of the classes that were assumed: of the points, or estimated from the population.
+    messages : tuple of str
+        What the points cannot tell, or contradict.
+    """
+
+    water_max: int
+    thin_max: int
+    accuracy: float
+    accuracy_range: tuple[float, float]
+    water_range: tuple[int, int]
+    thin_range: tuple[int, int]
+    shares: tuple[float, float, float]
+    messages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a rule's classes agree with a person's.
+
+    Attributes
+    ----------
+    accuracy : float, 0 to 1
+    accuracy_range : (float, float)
+        95 % bootstrap interval over the points. Where no point is wrong, resampling knows no error, and the
+        lower end is that of the exact binomial interval; so the upper end where none is right.
+    confusion : list of lists of int
+        Rows are the person's class, columns the rule's, both in the order of ``codes``.
+    codes : tuple of int
+    count : int
+        Points.
+    """
+
+    accuracy: float
+    accuracy_range: tuple[float, float]
+    confusion: list[list[int]]
+    codes: tuple[int, ...]
+    count: int
+
+
+def fit_cuts(
+    values: np.ndarray,
+    classes: np.ndarray,
+    population: np.ndarray | None = None,
+    start: tuple[int, int] = (30, 204),
+    seed: int = 0,
+) -> Fit:
+    """Fit the two cuts to labelled points.
+
+    Parameters
+    ----------
+    values : (N,) uint8
+        Brightness of each point.
+    classes : (N,) int
+        0 open water, 1 thin ice, 2 thick ice.
+    population : (256,) int, optional
+        How many pixels of the same scenes have each brightness, no data left out. With it the classes' shares
+        are estimated from the pixels; without, they are those of the points.
+    start : (int, int)
+        The cuts to begin with. Where a class has two points or fewer, its cuts stay as they are here,
+        unless others get more of the points right.
+    seed : int
+        Of the bootstrap. The cuts themselves are not random.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    InputError
+        No points, other shapes or classes, or a population without pixels.
+    """
+    points = _points(values, classes)
+    if population is not None:
+        population = check_histogram(population)
+    found, shares, likeness, smoother = _solve(points, population, start)
+    believed = population if likeness >= LIKENESS else None
+    used = points if believed is None else _likely(points)
+    low, high = _resample(used, believed, start, smoother, shares, np.random.default_rng(seed))
+    # The cuts belong to their ranges, also where all resamples fell to one side.
+    water, thin = ((min(a, cut), max(b, cut)) for a, b, cut in zip(low, high, found, strict=True))
+    accuracy, accuracy_range = _weighted(points, found, shares, seed + 1)
+    told = _messages(points, found, likeness < LIKENESS)
+    return Fit(*found, accuracy, accuracy_range, water, thin, tuple(shares.tolist()), told)
+
+
+def cuts(
+    values: np.ndarray,
+    classes: np.ndarray,
+    population: np.ndarray | None = None,
+    start: tuple[int, int] = (30, 204),
+) -> tuple[tuple[int, int], tuple[str, ...]]:
+    """Return the cuts and messages alone of `fit`, ten times as fast."""
+    points = _points(values, classes)
+    if population is not None:
+        population = check_histogram(population)
+    found, _, likeness, _ = _solve(points, population, start)
+    return found, _messages(points, found, likeness < LIKENESS)
+
+
+def _points(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Count the points by class and brightness, (3, 256) float."""
+    values, classes = np.asarray(values), np.asarray(classes)
+    if values.ndim != 1 or values.shape != classes.shape:
+        raise InputError(f"fit: needs one class for each value, not {values.shape} and {classes.shape}")
+    if not values.size:
+        raise InputError("fit: there are no points of the three classes; label some of each")
+    if values.dtype != np.uint8:
+        raise InputError(f"fit: values must be uint8, not {values.dtype}")
+    if not np.issubdtype(classes.dtype, np.integer) or classes.min() < 0 or classes.max() > 2:
+        raise InputError("fit: classes must be 0 open water, 1 thin ice or 2 thick ice; leave out the others")
+    return np.bincount(classes.astype(np.int64) * 256 + values, minlength=768).reshape(3, 256).astype(float)
+
+
+def check_histogram(counts: np.ndarray) -> np.ndarray:
+    """Return a histogram of brightness as (256,) float; refuse what is none, or has no pixels."""
+    counts = np.asarray(counts, float)
+    if counts.shape != (256,) or not np.isfinite(counts).all() or counts.min() < 0:
+        raise InputError(f"histogram: must be 256 counts, one for each brightness, not {counts.shape}")
+    if not counts.sum():
+        raise InputError("histogram: there are no pixels with data; give scenes that have some")
+    return counts
+
+
+def _solve(
+    points: np.ndarray, population: np.ndarray | None, start: tuple[int, int]
+) -> tuple[tuple[int, int], np.ndarray, float, np.ndarray]:
+    """Return the cuts, the classes' shares, how like the population the points are, and the smoother."""
+    likely = _likely(points)
+    smoother = _smoother(likely)
+    weights = _smooth(points[None], smoother, start)
+    shares, likeness = points.sum(axis=1) / points.sum(), 1.0
+    if population is not None:
+        density = _density(_smooth(likely[None], smoother, start))
+        estimated, posterior = _shares(density, population, np.full((1, 3), 1 / 3), EM_STEPS)
+        found = population / population.sum()
+        likeness = float(np.minimum(found, estimated[0] @ density[0]).sum())
+        if likeness >= LIKENESS:
+            shares, weights = estimated[0], posterior * found
+    water, thin = (each[0] for each in _best_cuts(weights))
+    return _guarded(points, (int(water), int(thin)), start), shares, likeness, smoother
+
+
+def _likely(points: np.ndarray) -> np.ndarray:
+    """Leave out the points that are grossly wrong: beyond the median of the class that they lie in.
+
+    Cuts bear some wrong points, but a class's estimated spread and share would not.
+    """
+    counts = points.sum(axis=1)
+    if (counts <= FEW).any():
+        return points
+    medians = [int((row.cumsum() >= row.sum() / 2).argmax()) for row in points]
+    if medians != sorted(medians):
+        return points
+    kept = points.copy()
+    kept[0, medians[1] :] = 0
+    kept[1, : medians[0]] = 0
+    kept[1, medians[2] :] = 0
+    kept[2, : medians[1]] = 0
+    return kept if (kept.sum(axis=1) > FEW).all() else points
+
+
+def _smoother(points: np.ndarray) -> np.ndarray:
+    """Return what each class's point at each brightness becomes, (3, 256, 256): a Gaussian bump.
+
+    The bumps move towards the class's middle as far as their width asks, so that the whole is spread as the
+    points are. Spreads of few points are drawn towards those of the other classes.
+    """
+    counts = points.sum(axis=1)
+    middle = points @ LEVELS / np.maximum(counts, 1)
+    square = (points * (LEVELS - middle[:, None]) ** 2).sum(axis=1)
+    spread = np.maximum(np.sqrt(square / np.maximum(counts - 1, 1)), 1.5)
+    known = counts > 1
+    common = np.log(spread[known]).mean() if known.any() else np.log(10.0)
+    belief = np.maximum(counts - 1, 0)
+    spread = np.exp((belief * np.log(spread) + POOLED * common) / (belief + POOLED))
+    width = np.maximum(WIDTH * spread * np.maximum(counts, 1) ** -0.2, 1)
+    drawn = np.sqrt(1 + (width / spread) ** 2)
+    centre = middle[:, None] + (LEVELS - middle[:, None]) / drawn[:, None]
+    bumps = np.exp(-0.5 * ((LEVELS - centre[..., None]) / width[:, None, None]) ** 2)
+    return bumps / bumps.sum(axis=-1, keepdims=True)
+
+
+def _smooth(points: np.ndarray, smoother: np.ndarray, start: tuple[int, int]) -> np.ndarray:
+    """Smooth (…, 3, 256) points, and add to a class of few what the starting cuts say."""
+    of_start = (np.digitize(LEVELS, start, right=True) == np.arange(3)[:, None]).astype(float)
+    of_start /= np.maximum(of_start.sum(axis=1, keepdims=True), 1)
+    few = points.sum(axis=-1, keepdims=True) <= FEW
+    return np.einsum("bkv,kvw->bkw", points, smoother, optimize=True) + PRIOR * few * of_start
+
+
+def _density(smooth: np.ndarray) -> np.ndarray:
+    total = smooth.sum(axis=-1, keepdims=True)
+    return FLOOR + (1 - 256 * FLOOR) * np.divide(
+        smooth, total, out=np.full_like(smooth, 1 / 256), where=total > 0
+    )
+
+
+def _shares(density: np.ndarray, population: np.ndarray, shares: np.ndarray, steps: int) -> tuple:
+    """Estimate the shares of the classes, (…, 3), and each brightness's class, (…, 3, 256), by EM."""
+    there = np.flatnonzero(population)
+    found, near = population[there] / population.sum(), np.ascontiguousarray(density[..., there])
+    for _ in range(steps):
+        # Only the sum over the classes is needed for the next shares.
+        mixed = np.einsum("bk,bkv->bv", shares, near)
+        shares = shares * np.einsum("bkv,bv->bk", near, found / mixed)
+    joint = shares[..., None] * density
+    return shares, joint / joint.sum(axis=1, keepdims=True)
+
+
+def _best_cuts(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two cuts, (B,) int each, of most weight put right, of (B, 3, 256) weights.
+
+    Of ties the middle.
+    """
+    below = weights.cumsum(axis=-1)
+    water, thin = below[:, 0] - below[:, 1], below[:, 1] - below[:, 2]
+    first, second = _middle(water), _middle(thin)
+    for i in np.flatnonzero(first > second):  # the best pair that does not cross
+        reached = np.maximum.accumulate(water[i])
+        second[i] = (reached + thin[i]).argmax()
+        first[i] = water[i, : second[i] + 1].argmax()
+    return first, second
+
+
+def _middle(gain: np.ndarray) -> np.ndarray:
+    """Return the middle of the first run of maxima of each row, (B,) int."""
+    top = gain >= gain.max(axis=1, keepdims=True) - 1e-9
+    begin = top.argmax(axis=1)
+    later = ~top & (begin[:, None] < LEVELS)
+    end = np.where(later.any(axis=1), later.argmax(axis=1) - 1, 255)
+    return (begin + end) // 2
+
+
+def _right(points: np.ndarray, cuts: tuple[int, int]) -> np.ndarray:
+    """Count the points that cuts get right, by class."""
+    water, thin = cuts
+    return np.array(
+        [points[0, : water + 1].sum(), points[1, water + 1 : thin + 1].sum(), points[2, thin + 1 :].sum()]
+    )
+
+
+def _guarded(points: np.ndarray, cuts: tuple[int, int], start: tuple[int, int]) -> tuple[int, int]:
+    """Where a class has few points, move a cut from the start only if that gets enough more points right.
+
+    A class of few points may be most of the scene, so what it would lose is not known, and taking from it
+    asks for more than giving to it.
+    """
+    counts = points.sum(axis=1)
+    if (counts > FEW).all():
+        return cuts
+    few = counts <= FEW
+    asked = np.select([counts == 0, few], NEEDED[:2], NEEDED[2])
+    kept = start
+    for cut in (0, 1, 0):  # the first again, for the second may have been in its way
+        moved = (cuts[0], kept[1]) if cut == 0 else (kept[0], cuts[1])
+        loses, wins = (cut + 1, cut) if moved[cut] > kept[cut] else (cut, cut + 1)
+        gain = _right(points, moved).sum() - _right(points, kept).sum()
+        if moved[0] <= moved[1] and gain >= (1 if few[wins] and not few[loses] else asked[loses]):
+            kept = moved
+    return kept
+
+
+def _resample(
+    points: np.ndarray,
+    population: np.ndarray | None,
+    start: tuple[int, int],
+    smoother: np.ndarray,
+    shares: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[list[int], list[int]]:
+    """Return the lower and upper ends of 95 % intervals of the two cuts, over bootstrap resamples of the points.
+
+    With a population the resamples keep the number of points of each class, for it says nothing there.
+    """
+    counts = points.sum(axis=1).astype(int)
+    if population is None:
+        total = int(counts.sum())
+        drawn = rng.multinomial(total, points.ravel() / total, RESAMPLES).reshape(-1, 3, 256)
+    else:
+        odds = np.where(counts[:, None] > 0, points / np.maximum(counts, 1)[:, None], 1 / 256)
+        each = [rng.multinomial(count, row, RESAMPLES) for count, row in zip(counts, odds, strict=True)]
+        drawn = np.stack(each, axis=1)
+    weights = _smooth(drawn.astype(float), smoother, start)
+    if population is not None:
+        _, posterior = _shares(_density(weights), population, np.tile(shares, (RESAMPLES, 1)), EM_AGAIN)
+        weights = posterior * (population / population.sum())
+    pairs = np.stack(_best_cuts(weights), axis=1).tolist()
+    found = [_guarded(one, tuple(pair), start) for one, pair in zip(drawn, pairs, strict=True)]
+    low, high = np.percentile(found, [2.5, 97.5], axis=0)
+    return np.floor(low).astype(int).tolist(), np.ceil(high).astype(int).tolist()
+
+
+def _weighted(
+    points: np.ndarray, cuts: tuple[int, int], shares: np.ndarray, seed: int
+) -> tuple[float, tuple[float, float]]:
+    """Return the accuracy of cuts on points, by the classes' shares, and its interval.
+
+    To resample a class's points is to draw how many of them are right.
+    """
+    there = points.any(axis=1)
+    counts, right = points.sum(axis=1)[there].astype(int), _right(points, cuts)[there]
+    shares = shares[there] / max(shares[there].sum(), 1e-12)
+    accuracy = float(shares @ (right / counts)) if right.sum() < counts.sum() else 1.0
+    drawn = np.random.default_rng(seed).binomial(counts, right / counts, (1000, len(counts)))
+    return accuracy, _interval(drawn / counts @ shares, accuracy, int(counts.sum()))
+
+
+def _interval(drawn: np.ndarray, accuracy: float, count: int) -> tuple[float, float]:
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    if accuracy == 1:
+        low = 0.025 ** (1 / count)
+    if accuracy == 0:
+        high = 1 - 0.025 ** (1 / count)
+    return float(low), float(high)
+
+
+def _messages(points, cuts, strange) -> tuple[str, ...]:
+    counts = points.sum(axis=1).astype(int)
+    told = []
+    for code, bounds in enumerate(((0,), (0, 1), (1,))):
+        if counts[code] <= FEW:
+            names = [f"{('water_max', 'thin_max')[cut]} = {cuts[cut]}" for cut in bounds]
+            number = f"{counts[code]} point{'' if counts[code] == 1 else 's'}"
+            told.append(
+                f"{NAMES[code]} has {number}, too few to be sure of {' and '.join(names)}; label {FEW + 1} or more"
+            )
+    both = points[:, (points > 0).sum(axis=0) > 1]
+    wrong = int(both.sum() - both.max(axis=0, initial=0).sum())
+    if wrong:
+        told.append(f"{wrong} of the points contradict others of the same brightness; no cuts get them right")
+    middles = [float(np.repeat(LEVELS, row.astype(int)).mean()) for row in points if row.any()]
+    if middles != sorted(middles):
+        told.append(
+            "the classes' points do not grow brighter from water to thick ice; see whether they are mixed up"
+        )
+    if strange:
+        told.append(
+            "the points are not like the scenes' pixels, so shares are those of the points; label more of them"
+        )
+    return tuple(told)
+
+
+def score_classes(
+    predicted: np.ndarray, classes: np.ndarray, codes: Sequence[int] = (0, 1, 2), seed: int = 0
+) -> Score:
+    """Score a rule's classes against a person's.
+
+    Parameters
+    ----------
+    predicted, classes : (N,) int
+        The rule's and the person's class of each point.
+    codes : sequence of int
+        All classes that there are.
+    seed : int
+        Of the bootstrap.
+
+    Raises
+    ------
+    InputError
+        No points, shapes that differ, or a class that is not among ``codes``.
+    """
+    predicted, classes = np.asarray(predicted), np.asarray(classes)
+    if predicted.ndim != 1 or predicted.shape != classes.shape:
+        raise InputError(f"score: needs one class for each point, not {predicted.shape} and {classes.shape}")
+    if not classes.size:
+        raise InputError("score: there are no points; label some")
+    codes = tuple(int(code) for code in codes)
+    odd = sorted({*np.unique(predicted).tolist(), *np.unique(classes).tolist()} - set(codes))
+    if odd:
+        raise InputError(f"score: class {odd[0]} is not in the legend ({', '.join(map(str, codes))})")
+    place = {code: at for at, code in enumerate(codes)}
+    confusion = np.zeros((len(codes), len(codes)), int)
+    np.add.at(confusion, ([place[c] for c in classes.tolist()], [place[c] for c in predicted.tolist()]), 1)
+    count, right = len(classes), int(np.trace(confusion))
+    drawn = np.random.default_rng(seed).binomial(count, right / count, 1000) / count
+    return Score(right / count, _interval(drawn, right / count, count), confusion.tolist(), codes, count)
+
+
+def suggest_cuts(histogram: np.ndarray) -> dict[str, tuple[int, int]]:
+    """Suggest cuts from a histogram alone, without points.
+
+    Parameters
+    ----------
+    histogram : (256,) int
+        How many pixels have each brightness.
+
+    Returns
+    -------
+    dict
+        "multi-Otsu" (Liao et al. 2001: least spread within three classes) and "Gaussian mixture" (where the
+        weighted densities of three components cross): (water_max, thin_max).
+
+    Raises
+    ------
+    InputError
+        No pixels, or fewer than three brightnesses: there are no three classes to be told apart.
+    """
+    from skimage.filters import threshold_multiotsu
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    counts = check_histogram(histogram)
+    there = np.count_nonzero(counts)
+    if there < 3:
+        raise InputError(
+            f"histogram: has {there} of the three or more brightnesses that three classes need; give other scenes"
+        )
+    first, second = (int(cut) for cut in threshold_multiotsu(hist=(counts, LEVELS), classes=3))
+    share = np.cumsum(counts) / counts.sum()
+    sample = np.searchsorted(share, (np.arange(SAMPLE) + 0.5) / SAMPLE)
+    parts = [
+        counts * mask for mask in (first >= LEVELS, (first < LEVELS) & (second >= LEVELS), second < LEVELS)
+    ]
+    means = [[part @ LEVELS / part.sum()] if part.sum() else [0.0] for part in parts]
+    with (
+        warnings.catch_warnings()
+    ):  # two brightnesses alone may be in the sample, and the cuts are good enough
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = GaussianMixture(3, means_init=means, reg_covar=0.5, random_state=0).fit(
+            sample[:, None].astype(float)
+        )
+    order = model.means_.ravel().argsort()
+    mean, spread, weight = (
+        each.ravel()[order, None] for each in (model.means_, np.sqrt(model.covariances_), model.weights_)
+    )
+    density = weight / spread * np.exp(-0.5 * ((LEVELS - mean) / spread) ** 2)
+    low, high = (int(cut[0]) for cut in _best_cuts(density[None]))
+    return {"multi-Otsu": (first, second), "Gaussian mixture": (low, high)}
+
+
+def best_cuts(values: np.ndarray, truth: np.ndarray) -> tuple[int, int, float]:
+    """Return the best two cuts there are, and their accuracy, by trying all.
+
+    Parameters
+    ----------
+    values : (N,) uint8
+    truth : (N,) int
+        0, 1 or 2.
+
+    Returns
+    -------
+    water_max, thin_max, accuracy
+        Of ties the darkest.
+    """
+    counts = _points(values, truth)
+    if not counts.sum():
+        raise InputError("best: there are no pixels; give some")
+    below = counts.cumsum(axis=1)
+    right = (below[0] - below[1])[:, None] + (below[1] - below[2]) + counts[2].sum()
+    right[np.tril_indices(256, -1)] = -1
+    water, thin = np.unravel_index(right.argmax(), right.shape)
+    return int(water), int(thin), float(right[water, thin] / counts.sum())
+
+
+def accuracy_curve(
+    values: np.ndarray,
+    truth: np.ndarray,
+    counts: Sequence[int] = (3, 6, 9, 15, 30, 60, 120, 300),
+    draws: int = 50,
+    population: bool = True,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Say how many points it takes: fit to ever more points of known truth, and score on all pixels.
+
+    Parameters
+    ----------
+    values, truth : (N,) uint8, (N,) int
+        Brightness and class of all pixels.
+    counts : sequence of int
+        How many points in all.
+    draws : int
+        Times that points are drawn anew.
+    population : bool
+        Fit with the pixels' histogram.
+    seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``points``; ``drawn``, "random" or "per class" (a third each, as people click, as far as there are
+        pixels);
+        ``accuracy`` on all pixels, the mean over the draws, with ``low`` and ``high`` (5 and 95 %); ``share``
+        of the best two cuts' accuracy.
+    """
+    import pandas as pd
+
+    values, truth = np.asarray(values), np.asarray(truth)
+    top, pixels, rng = best_cuts(values, truth)[2], _points(values, truth), np.random.default_rng(seed)
+    histogram = pixels.sum(axis=0) if population else None
+    places = [np.flatnonzero(truth == code) for code in range(3)]
+    rows = []
+    for drawn in ("random", "per class"):
+        for count in counts:
+            reached = []
+            for _ in range(draws):
+                if drawn == "random":
+                    chosen = rng.choice(len(values), min(count, len(values)), replace=False)
+                else:
+                    each = [rng.choice(place, min(max(1, count // 3), len(place)), False) for place in places]
+                    chosen = np.concatenate(each)
+                cuts = _solve(_points(values[chosen], truth[chosen]), histogram, (30, 204))[0]
+                reached.append(_right(pixels, cuts).sum() / len(values))
+            mean, (low, high) = float(np.mean(reached)), np.percentile(reached, [5, 95])
+            rows.append((count, drawn, mean, float(low), float(high), mean / top))
+    return pd.DataFrame(rows, columns=["points", "drawn", "accuracy", "low", "high", "share"])

@@ -1,0 +1,442 @@
+"""Keep the reference points that a scientist clicks: pixels of scenes, each with its class."""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import os
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seaicekit.classes import LEGEND, SeaIceClass
+from seaicekit.files import InputError, as_path, write_text
+from seaicekit.scenes import SceneReader, Window, name_scenes, open_reader
+from seaicekit.thresholds.geojson import (
+    CRS_MEMBER,
+    FORMAT,
+    Grid,
+    as_integer,
+    as_text,
+    further,
+    get_object,
+    parse_geojson,
+    plain_name,
+    point_coordinates,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from seaicekit.scenes import Paths
+
+STEPS = 500  # that can be undone
+
+
+class UnsavedError(InputError):
+    """The points have changed as asked, but their file could not be written."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A pixel (indices from 0) of the scene of that name, and the code of its class."""
+
+    scene: str
+    row: int
+    col: int
+    code: int
+
+
+class ReferencePoints:
+    """Points of known class in several scenes.
+
+    At most one per pixel, every change undoable and saved at once.
+
+    Parameters
+    ----------
+    scenes : paths
+        As for `seaicekit.scenes.name_scenes`, by whose names the points know their scenes.
+    path : str or path, optional
+        A GeoJSON file: read if it is there, and written again, in one step, at each change. Without it
+        nothing is written before `save`.
+    legend : sequence of SeaIceClass
+
+    Attributes
+    ----------
+    scenes : dict of str to path
+    unplaced : tuple of (dict, str)
+        GeoJSON features that were read but cannot be used, each with the reason. They are saved with the
+        points, so nothing is lost if a scene is away for a while.
+    message : str
+        What the last `load` did.
+
+    Raises
+    ------
+    InputError
+        ``path`` is there but cannot be read as GeoJSON; it is left as it is.
+    UnsavedError
+        From each method that changes points: the change is made, in memory, and so is the step to undo it,
+        but ``path`` cannot be written or was changed by another program. The next change tries again.
+    """
+
+    def __init__(
+        self, scenes: Paths, path: str | os.PathLike | None = None, legend: Sequence[SeaIceClass] = LEGEND
+    ):
+        self.scenes, self.path, self.message = name_scenes(scenes), path, ""
+        self.unplaced: tuple[tuple[dict, str], ...] = ()
+        self.know(legend)
+        # By (scene, row, col): the code, and what more the feature said that it was read from.
+        self._points: dict[tuple[str, int, int], tuple[int, dict]] = {}
+        self._known: dict[
+            tuple[str, int, int], tuple
+        ] = {}  # what was once read of a pixel: (rgb, (lon, lat) or None)
+        self._grids: dict[str, Grid] = {}
+        self._before: deque = deque(maxlen=STEPS)
+        self._after: deque = deque(maxlen=STEPS)
+        self._written: bytes | None = None  # what the file held when last seen
+        try:
+            if path is not None:
+                self._points, self.unplaced = self._merged(path, False)
+        except InputError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise InputError(
+                    f"{error}; it stays as it is: rename it to begin anew, or give another path"
+                ) from None
+
+    def know(self, legend: Sequence[SeaIceClass]) -> None:
+        """Take these classes, too, for new points."""
+        # No name is forgotten: a step that is undone may bring its points back.
+        self._names = getattr(self, "_names", {}) | {entry.code: entry.name for entry in legend}
+        self._codes = {plain_name(name): code for code, name in self._names.items()}
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def __iter__(self) -> Iterator[Point]:
+        return iter([Point(*key, code) for key, (code, _) in self._points.items()])
+
+    def add(self, scene: str, row: int, col: int, code: int, rgb: np.ndarray | None = None) -> Point:
+        """Give a pixel its class; a class that it has already is replaced.
+
+        Parameters
+        ----------
+        scene : str
+            One of the names in ``scenes``.
+        row, col : int
+        code : int
+        rgb : (3,) uint8, optional
+            The pixel, for who has read it already and knows that it is no no data; then no file is opened.
+
+        Raises
+        ------
+        InputError
+            Outside the scene, on no data, no such scene or class, or the scene cannot be read.
+        """
+        try:
+            row, col, code = operator.index(row), operator.index(col), operator.index(code)
+        except TypeError as error:
+            raise InputError(f"row, col, code: must be whole numbers ({error})") from None
+        if code not in self._names:
+            raise InputError(f"code: no class {code}; there are {self._names}")
+        grid, key = self._grid(scene, {}), (scene, row, col)
+        if not grid.holds(row, col):
+            size = f"{grid.shape[0]} x {grid.shape[1]}"
+            raise InputError(f"{scene}: row {row}, column {col} is outside its {size} pixels; choose another")
+        if rgb is not None:
+            if np.shape(rgb) != (3,) or np.asarray(rgb).dtype != np.uint8:
+                raise InputError(f"rgb: must be (3,) uint8, not {np.shape(rgb)} {np.asarray(rgb).dtype}")
+            self._known[key] = tuple(map(int, rgb)), grid.lonlat(row, col)
+        for reason in self._look(scene, [(row, col)]).values():
+            raise InputError(
+                f"{scene}: row {row}, column {col} cannot be used: {reason}; choose another pixel"
+            )
+        self._change(self._points | {key: (code, self._points.get(key, (0, {}))[1])}, self.unplaced)
+        return Point(*key, code)
+
+    def remove(self, point: Point) -> bool:
+        """Remove a point, whatever its class is now; return whether it was there."""
+        gone = (point.scene, point.row, point.col)
+        return self._change({key: value for key, value in self._points.items() if key != gone}, self.unplaced)
+
+    def clear(self) -> bool:
+        """Remove all points, but not the features in ``unplaced``; return whether there were any."""
+        return self._change({}, self.unplaced)
+
+    def undo(self) -> bool:
+        """Take the last change back, be it of one point or by `load`; return whether there was one."""
+        return self._step(self._before, self._after)
+
+    def redo(self) -> bool:
+        """Make the change again that was undone last; return whether there was one."""
+        return self._step(self._after, self._before)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The points: scene, row, col, code, class, lon, lat (degrees, WGS84.
+
+        NaN where a scene has no CRS).
+        """
+        import pandas as pd
+
+        rows = [
+            (*key, code, self._names[code], *(self._known[key][1] or (math.nan,) * 2))
+            for key, (code, _) in self._points.items()
+        ]
+        table = pd.DataFrame(rows, columns=["scene", "row", "col", "code", "class", "lon", "lat"])
+        return table.astype({"row": int, "col": int, "code": int, "lon": float, "lat": float})
+
+    def pixels(self, scenes: str | Iterable[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the points' colours, (N, 3) uint8, and classes, (N,) uint8, of all or some scenes.
+
+        Reads no file.
+        """
+        wanted = (
+            self.scenes.keys() if scenes is None else {scenes} if isinstance(scenes, str) else set(scenes)
+        )
+        chosen = [(self._known[key][0], code) for key, (code, _) in self._points.items() if key[0] in wanted]
+        rgb = np.array([rgb for rgb, _ in chosen], np.uint8).reshape(-1, 3)
+        return rgb, np.array([code for _, code in chosen], np.uint8)
+
+    def save(self, path: str | os.PathLike | None = None) -> None:
+        """Write points and ``unplaced`` as GeoJSON in longitude and latitude (WGS84), in one step.
+
+        Each point lies at its pixel's centre, without a geometry where the scene has no CRS.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            The path given at first if none is given.
+
+        Raises
+        ------
+        InputError
+            No path, or it cannot be written.
+        """
+        path = self.path if path is None else path
+        if path is None:
+            raise InputError("path: none is known; say where the points shall be saved")
+        text = self._geojson()
+        try:
+            write_text(path, text)
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror}); save under another path"
+            ) from error
+        self._saw(path, text.encode())
+
+    def load(self, path: str | os.PathLike, replace: bool = False) -> str:
+        """Read points from GeoJSON, be it from `save` or another program.
+
+        A feature needs its class, as ``class`` (name or number) or ``code``. Its pixel is ``scene``, ``row``
+        and ``col`` where these are given and the coordinates agree within a pixel; else the coordinates say
+        it: in ``scene``, or in the first scene that holds them. Of two at one pixel the later counts.
+
+        Parameters
+        ----------
+        path : str or path
+            A FeatureCollection, in longitude and latitude or the CRS that its member ``crs`` names. JSON's
+            unofficial NaN and infinity are read as null.
+        replace : bool
+            Whether what is there already, ``unplaced`` included, goes.
+
+        Returns
+        -------
+        str
+            How many points were read and how many not, and why; as in ``message``.
+
+        Raises
+        ------
+        InputError
+            Not such a file, or an unknown CRS; the points stay as they are.
+        """
+        try:
+            state = self._merged(path, replace)
+        except InputError as error:
+            raise InputError(
+                f"{error}; correct it or give another file, the points stay as they were"
+            ) from None
+        self._change(*state)
+        return self.message
+
+    def _change(self, points: dict, unplaced: tuple) -> bool:
+        if (points, unplaced) == (self._points, self.unplaced):
+            return False
+        self._before.append((self._points, self.unplaced))
+        self._after.clear()
+        self._points, self.unplaced = points, unplaced
+        self._autosave()
+        return True
+
+    def _step(self, source: deque, target: deque) -> bool:
+        if not source:
+            return False
+        target.append((self._points, self.unplaced))
+        self._points, self.unplaced = source.pop()
+        self._autosave()
+        return True
+
+    def _autosave(self) -> None:
+        if self.path is None:
+            return
+        way = "the points are kept in memory: save them under another path"
+        try:
+            with suppress(FileNotFoundError):
+                if as_path(self.path).read_bytes() != self._written:
+                    cause = "was changed by another program, so it is not overwritten"
+                    raise UnsavedError(f"{self.path}: {cause}; load it to take its points in, or {way}")
+            self.save()
+        except UnsavedError:
+            raise
+        except OSError as error:
+            raise UnsavedError(f"{self.path}: cannot be read again ({error.strerror}); {way}") from error
+        except InputError as error:
+            raise UnsavedError(f"{error}; {way}") from error
+
+    def _saw(self, path: str | os.PathLike, content: bytes) -> None:
+        if self.path is not None and as_path(path).absolute() == as_path(self.path).absolute():
+            self._written = content
+
+    def _geojson(self) -> str:
+        features = [feature for feature, _ in self.unplaced]
+        for key, (code, read) in self._points.items():
+            lonlat = self._known[key][1]
+            own = asdict(Point(*key, code)) | {"class": self._names[code]}
+            geometry = {"type": "Point", "coordinates": lonlat} if lonlat else None
+            properties = {**get_object(read, "properties"), **own}
+            features.append({"type": "Feature", **read, "geometry": geometry, "properties": properties})
+        # A line for each feature, so that versions are compared easily.
+        lines = ",\n".join(as_text(feature) for feature in features)
+        head = json.dumps({"type": "FeatureCollection", "format": FORMAT, "crs": CRS_MEMBER})
+        return f'{head[:-1]}, "features": [\n{lines}\n]}}\n'
+
+    def _merged(self, path: str | os.PathLike, replace: bool) -> tuple[dict, tuple]:
+        """Read a file; return the points and the unplaced features that are then there."""
+        content, features = parse_geojson(path)
+        found, left = [], []
+        broken: dict[str, str] = {}
+        for feature in features:
+            try:
+                found.append(
+                    (self._place(feature, broken), self._class(get_object(feature, "properties")), feature)
+                )
+            except InputError as error:
+                left.append((feature, str(error)))
+        wanted: defaultdict[str, set[tuple[int, int]]] = defaultdict(set)
+        refused: dict[tuple[str, int, int], str] = {}
+        for (scene, row, col), _, _ in found:
+            wanted[scene].add((row, col))
+        for scene, pixels in wanted.items():
+            refused |= {(scene, *pixel): reason for pixel, reason in self._look(scene, pixels).items()}
+        points, seen, changed = {} if replace else dict(self._points), set(), set()
+        unplaced = {
+            as_text(feature): (feature, reason) for feature, reason in (() if replace else self.unplaced)
+        }
+        for key, code, feature in found:
+            if key in refused:
+                left.append((feature, refused[key]))
+                continue
+            unplaced.pop(as_text(feature), None)  # its scene can be opened again
+            if key in points and points[key][0] != code:
+                changed.add(key)
+            seen.add(key)
+            points[key] = code, further(feature)
+        unplaced |= {as_text(each[0]): each for each in left}  # once, if a file is read twice
+        self.message = f"loaded {len(seen)} point{'s' * (len(seen) != 1)}"
+        if left:
+            reasons = Counter(reason for _, reason in left).most_common()
+            self.message += f"; {len(left)} not used: " + ", ".join(
+                f"{count} {reason}" for reason, count in reasons
+            )
+        if changed:
+            self.message += f"; {len(changed)} had another class before, the later one counts"
+        self._saw(path, content)
+        return points, tuple(unplaced.values())
+
+    def _class(self, properties: dict) -> int:
+        """Return the code that a feature's ``code`` and ``class`` name."""
+        said = [properties[key] for key in ("code", "class") if properties.get(key) is not None]
+        if not said:
+            raise InputError("without a class")
+        codes: list[Any] = [self._codes.get(plain_name(each), as_integer(each)) for each in said]
+        if len(set(codes)) > 1:
+            raise InputError(f"where code {said[0]!r} and class {said[1]!r} disagree")
+        if codes[0] not in self._names:
+            raise InputError(f"of class {said[0]!r}, which is not in the legend")
+        return codes[0]
+
+    def _place(self, feature: dict, broken: dict[str, str]) -> tuple[str, int, int]:
+        """Return scene, row and column of a feature."""
+        properties = get_object(feature, "properties")
+        scene, row, col = (
+            properties.get("scene"),
+            as_integer(properties.get("row")),
+            as_integer(properties.get("col")),
+        )
+        if scene is not None:
+            grid = self._grid(scene, broken)
+            if row is not None and col is not None and grid.holds(row, col):
+                lonlat = (
+                    None if feature.get("geometry") is None or not grid.on_map else point_coordinates(feature)
+                )
+                if lonlat is None or grid.agrees(row, col, *lonlat):
+                    return scene, row, col
+            elif row is not None and col is not None and feature.get("geometry") is None:
+                raise InputError("outside the scenes")
+            if not grid.on_map:
+                raise InputError("in a scene without CRS")
+        lonlat = point_coordinates(feature)
+        for name in self.scenes if scene is None else [scene]:
+            with suppress(InputError):
+                if pixel := self._grid(name, broken).at(*lonlat):
+                    return name, *pixel
+        raise InputError("outside the scenes" + " that can be opened" * bool(broken))
+
+    def _grid(self, scene: Any, broken: dict[str, str]) -> Grid:
+        """Return a scene's grid.
+
+        ``broken`` says which were tried in vain, for a server may take long to fail.
+        """
+        if not isinstance(scene, str) or scene not in self.scenes:
+            raise InputError(f"in {scene!r}, which is not among the scenes {', '.join(self.scenes)}")
+        if scene not in self._grids:
+            try:
+                if scene not in broken:
+                    with open_reader(self.scenes[scene]) as reader:
+                        self._grids[scene] = Grid(reader)
+            except InputError as error:
+                broken[scene] = str(error)
+            if scene in broken:
+                raise InputError(broken[scene])
+        return self._grids[scene]
+
+    def _look(self, scene: str, pixels: Iterable[tuple[int, int]]) -> dict[tuple[int, int], str]:
+        """Read those pixels of a scene that are not known yet; return why some cannot be used."""
+        refused, pixels = {}, [pixel for pixel in pixels if (scene, *pixel) not in self._known]
+        try:
+            if pixels:
+                with open_reader(self.scenes[scene]) as reader:
+                    for pixel in sorted(pixels):  # as they lie in the file, so that a block is decoded once
+                        try:
+                            rgb = _read(reader, *pixel)
+                        except InputError as error:
+                            refused[pixel] = str(error)
+                        else:
+                            self._known[scene, *pixel] = rgb, self._grids[scene].lonlat(*pixel)
+        except InputError as error:
+            refused = dict.fromkeys(pixels, str(error))
+        return refused
+
+
+def _read(reader: SceneReader, row: int, col: int) -> tuple[int, int, int]:
+    window = Window(row, col, 1, 1)
+    black = reader.zeros(window)
+    # Only black can be no data that is not declared; then alone the whole scene is needed to tell.
+    bands, nodata = reader.read(window, None if black.any() else black)
+    if nodata.any():
+        raise InputError("on no data")
+    return tuple(bands[:, 0, 0].tolist())

@@ -1,0 +1,286 @@
+"""Tiles on their way to the network: read once into one file a host, from there in batches by `tf.data`.
+
+A rank keeps no tiles in memory. The ranks of a host share a file of prepared tiles, 8 bits a value, each rank
+having read its share of the scenes; the pages live in the system's cache, where they count once and can go.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seaicekit import labels, scenes
+from seaicekit.classes import LEGEND, NODATA, SeaIceClass
+from seaicekit.files import FREE_SPACE, PARTIAL, InputError
+from seaicekit.tiles import inputs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import tensorflow as tf
+
+UNKNOWN = 254  # stands for a code of no class while codes become the network's
+
+
+def common_legend(paths: Sequence[str | os.PathLike]) -> tuple[SeaIceClass, ...]:
+    """Return the classes that label rasters name in their metadata, by code.
+
+    The paper's three where none does.
+
+    Raises
+    ------
+    InputError
+        A raster that cannot be read, or two rasters with two names for a code.
+    """
+    found: dict[int, SeaIceClass] = {}
+    for path in paths:
+        with scenes.open_raster(path) as source:
+            named = {
+                int(key[6:]): name
+                for key, name in source.tags().items()
+                if key[:6] == "CLASS_" and key[6:].isdecimal() and int(key[6:]) < NODATA
+            }
+            colours = source.colormap(1) if named and source.colorinterp[0].name == "palette" else {}
+        for code, name in named.items():
+            red, green, blue = colours.get(code, (128, 128, 128))[:3]
+            entry = SeaIceClass(code, name, f"#{red:02x}{green:02x}{blue:02x}")
+            if found.setdefault(code, entry).name != name:
+                raise InputError(
+                    f"{path}: calls class {code} {name!r}, another raster {found[code].name!r}; label all by one rule"
+                )
+    return tuple(found[code] for code in sorted(found)) or LEGEND
+
+
+def target_rasters(table: pd.DataFrame, targets: str, index: str | os.PathLike) -> dict[str, str | None]:
+    """Say which raster holds what the network shall learn of each scene.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of a tile index.
+    targets : str
+        "labels": those of the index. "raw": none, for the cuts alone label the scene. "truth": those of the
+        index' column ``truth`` or else of the folder ``truth`` beside it. Anything else is a folder of
+        rasters that are named ``SCENE.tif``, such as a person's.
+    index : path
+        Where the table is from.
+
+    Raises
+    ------
+    InputError
+        A scene without such a raster.
+    """
+    names = table.drop_duplicates("scene").set_index("scene")
+    if targets == "raw":
+        return dict.fromkeys(names.index)
+    if targets == "labels":
+        return names["labels"].to_dict()
+    if targets == "truth" and "truth" in names:
+        found: dict[str, str | None] = {
+            name: path if isinstance(path, str) else "" for name, path in names["truth"].items()
+        }
+    else:
+        folder = Path(index).parent / "truth" if targets == "truth" else Path(targets)
+        found = {name: str(folder / f"{name}.tif") for name in names.index}
+    missing = [name for name, path in found.items() if not Path(path or "/").is_file()]
+    if missing:
+        more = f" and {len(missing) - 1} more" if missing[1:] else ""
+        raise InputError(
+            f"targets: {targets} has no raster for {missing[0]}{more}; name them SCENE.tif, or leave the scenes out"
+        )
+    return found
+
+
+class Tiles:
+    """All tiles of a training, prepared, in one file; see `shared`.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of a tile index. A tile's number is its place in the table.
+    variant : "rgb", "grey" or "filtered"
+    classes : tuple of SeaIceClass
+    targets : dict
+        Scene → raster to learn, None for the cuts alone; as from `wanted`.
+    file : int
+        Descriptor of an open file.
+    """
+
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        variant: inputs.Inputs,
+        classes: tuple[SeaIceClass, ...],
+        targets: dict[str, str | None],
+        file: int,
+    ):
+        self.size, self.channels = int(table["size"].iloc[0]), inputs.channels(variant)
+        self._table, self._variant, self._targets, self._file = (
+            table.reset_index(drop=True),
+            variant,
+            targets,
+            file,
+        )
+        self._codes = np.full(256, UNKNOWN, np.uint8)
+        self._codes[[entry.code for entry in classes]] = np.arange(len(classes))
+        self._codes[NODATA] = NODATA
+
+    def fill(self, part: int = 0, parts: int = 1, beat: Callable[[], None] | None = None) -> np.ndarray:
+        """Read one part of the scenes and write their tiles; return pixels a class, (256,) int64.
+
+        ``beat`` is called after each tile.
+
+        Raises
+        ------
+        InputError
+            A scene or a raster that cannot be used, a code of no class, a full disk.
+        """
+        counts = np.zeros(256, np.int64)
+        groups = [group for _, group in self._table.groupby("scene", sort=False)]
+        try:
+            if part == 0 and self._bytes:
+                os.posix_fallocate(self._file, 0, self._bytes)
+            for group in groups[part::parts]:
+                for number, image, codes in self._read_scene(group):
+                    counts += np.bincount(codes.ravel(), minlength=256)
+                    record = np.concatenate([image.ravel(), codes.ravel()])
+                    os.pwrite(self._file, record.data, number * self._record)
+                    if beat:
+                        beat()
+        except OSError as error:
+            raise InputError(f"tiles: cannot be kept on disk ({error.strerror}); {FREE_SPACE}") from error
+        return counts
+
+    @property
+    def _record(self) -> int:
+        return self.size**2 * (self.channels + 1)
+
+    @property
+    def _bytes(self) -> int:
+        return len(self._table) * self._record
+
+    def _read_scene(self, group: pd.DataFrame) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield the number, image and codes of each tile of a scene, smaller ones padded with no data."""
+        first = group.iloc[0]
+        raster = self._targets[first["scene"]]
+        rule, ends = inputs.labelling_rule(first["labels"])
+        with scenes.open_reader(first["path"]) as reader:
+            bands, nodata = reader.read()
+            whole = raster is None or self._variant == "filtered"
+            metres = labels.pixel_size(reader.crs, reader.transform)
+            scl = reader.scl() if whole and rule.opaque == "scl" else None
+            shape, grid = reader.shape, (reader.crs, reader.transform)
+        if raster is None:
+            plain = labels.Rule.of(rule, cloud_filter=False)
+            targets = labels.label_array(bands, nodata, plain, None, metres, scl, ends)[0]
+        else:
+            targets = scenes.read_codes(raster, shape, grid)
+        targets = self._codes[targets]
+        if (targets == UNKNOWN).any():
+            raise InputError(
+                f"{raster or first['path']}: has codes that are in no legend; name them, or map them first"
+            )
+        if self._variant == "filtered":
+            seen = inputs.prepare_inputs(bands, nodata, "filtered", rule, metres, scl)
+        for number, tile in zip(group.index, group.itertuples(), strict=True):
+            inside = scenes.Window(tile.row, tile.col, tile.height, tile.width).slices
+            image = np.zeros((self.size, self.size, self.channels), np.uint8)
+            codes = np.full((self.size, self.size), NODATA, np.uint8)
+            image[: tile.height, : tile.width] = (
+                seen[inside]
+                if self._variant == "filtered"
+                else inputs.prepare_inputs(bands[:, *inside], nodata[inside], self._variant)
+            )
+            codes[: tile.height, : tile.width] = targets[inside]
+            yield number, image, codes
+
+    def read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return a tile: (size, size, channels) and (size, size) uint8, the place in the legend or 255."""
+        record, pixels = np.empty(self._record, np.uint8), self.size**2
+        # Not mapped: mapped pages would count as this rank's memory.
+        if os.preadv(self._file, [record.data], number * self._record) != self._record:
+            raise OSError(f"tile {number} was never written")
+        image = record[:-pixels].reshape(self.size, self.size, self.channels)
+        return image, record[-pixels:].reshape(self.size, self.size)
+
+    def batches(self, share: np.ndarray, turn: list[int] | None = None) -> tf.data.Dataset:
+        """Return a dataset of (images, codes) batches, uint8, for each row of ``share``, tiles' numbers.
+
+        A number -1 is all no data. With ``turn``, a seed, each tile is flipped and turned by a draw of its
+        own, which does not depend on the number of ranks.
+        """
+        import tensorflow as tf
+
+        shape = (self.size, self.size)
+
+        def gather(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            x = np.zeros((len(numbers), *shape, self.channels), np.uint8)
+            y = np.full((len(numbers), *shape), NODATA, np.uint8)
+            for place, number in enumerate(numbers):
+                if number < 0:
+                    continue
+                draw = np.random.default_rng([*turn, number]).integers(8) if turn else 0
+                for target, source in zip((x, y), self.read(number), strict=True):
+                    turned = np.rot90(source, draw % 4)
+                    target[place] = turned[::-1] if draw >= 4 else turned
+            return x, y
+
+        def shaped(numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            x, y = tf.numpy_function(gather, [numbers], (tf.uint8, tf.uint8), stateful=False)
+            return tf.ensure_shape(x, (None, *shape, self.channels)), tf.ensure_shape(y, (None, *shape))
+
+        return tf.data.Dataset.from_tensor_slices(share).map(shaped).prefetch(2)
+
+
+@contextmanager
+def shared_cache(
+    folder: str | os.PathLike, name: str, first: bool, meet: Callable[[], None]
+) -> Iterator[int]:
+    """Open one new file for all ranks of a host; nothing of it is left, however they end.
+
+    Parameters
+    ----------
+    folder : path
+        Where it lies.
+    name : str
+        The host's name.
+    first : bool
+        Whether this rank makes the file.
+    meet : callable
+        Returns when all ranks have called it.
+
+    Yields
+    ------
+    int
+        The file's descriptor.
+    """
+    path = Path(folder) / f"{PARTIAL}tiles-{name}"
+    if first:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.touch()
+    meet()
+    file = os.open(path, os.O_RDWR)
+    meet()
+    if first:
+        path.unlink()  # the file lives on without a name until the last rank has closed it
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def epoch_order(count: int, epoch: int, seed: int, batch: int, rank: int, ranks: int) -> np.ndarray:
+    """Return which samples a rank sees in an epoch, (steps, batch) int, -1 for none.
+
+    Over all ranks each sample comes once; step by step the ranks together see what one rank with a batch
+    ``ranks`` times as large would see.
+    """
+    steps = -(-count // (batch * ranks))
+    samples = np.full(steps * ranks * batch, -1)
+    samples[:count] = np.random.default_rng([seed, epoch]).permutation(count)
+    return samples.reshape(steps, ranks, batch)[:, rank]

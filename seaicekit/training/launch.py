@@ -1,0 +1,363 @@
+"""Start a training on one or more Horovod ranks, and watch it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from seaicekit.files import InputError, read_json, write_json
+from seaicekit.training import checkpoints
+from seaicekit.training.loop import plan
+from seaicekit.training.ranks import FOLDER, STALL, STALL_SECONDS, TrainingError, Watch
+from seaicekit.training.settings import Settings
+
+if TYPE_CHECKING:
+    from horovod.runner.http.http_server import RendezvousServer
+
+Launcher = Literal["inprocess", "ipyparallel", "horovodrun"]
+OnEpoch = Callable[[list[dict]], None]
+
+LOOK_SECONDS = 0.3
+END_SECONDS = 15
+# Horovod's own check for ranks that do not come to a common step; the environment's values win.
+CHECK = {"HOROVOD_STALL_CHECK_TIME_SECONDS": "60", STALL: str(STALL_SECONDS)}
+# The lines of binder/postBuild: 'pip install seaicekit[train]' alone builds a Horovod that knows no
+# TensorFlow.
+INSTALL = """in a checkout run 'uv sync', with pip:
+pip install tensorflow-cpu==2.18.1 "cmake<4" "setuptools<81" wheel packaging cloudpickle psutil pyyaml cffi
+HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1 HOROVOD_WITH_GLOO=1 HOROVOD_WITHOUT_MPI=1 \
+    pip install --no-build-isolation --no-cache-dir --no-deps --force-reinstall horovod==0.28.1"""
+
+
+def train(
+    tiles: str | os.PathLike,
+    out_dir: str | os.PathLike,
+    ranks: int = 2,
+    launcher: Launcher = "ipyparallel",
+    on_epoch: OnEpoch | None = None,
+    hosts: str | None = None,
+    progress: bool = True,
+    **settings: Any,
+) -> dict:
+    """Train a U-Net on a tile index.
+
+    Parameters
+    ----------
+    tiles : path
+        The index that `seaicekit.tiles.index_tiles` wrote.
+    out_dir : path
+        Gets ``model.keras``, ``history.csv``, ``training.json`` and ``checkpoints``.
+    ranks : int
+        Horovod ranks, on this machine if no hosts are given.
+    launcher : "inprocess", "ipyparallel" or "horovodrun"
+        Who starts them: nobody (one rank, here), IPython engines, or Horovod's own command over Gloo.
+    on_epoch : callable, optional
+        Called after each epoch with the list of all epochs so far, dicts as from `seaicekit.training.fit`.
+    hosts : str, optional
+        For horovodrun: hosts and their slots, as "node1:2,node2:2". They are reached by SSH, have this
+        package, and see ``tiles`` and ``out_dir`` under the same paths.
+    progress : bool
+        Show a bar with images per second and the time left.
+    **settings
+        ``epochs``, ``batch``, ``learning_rate``, ``seed``, ``width``, ``depth``, ``augment``, ``inputs``,
+        ``targets``, ``normalisation``, ``scale_rate``, ``resume`` and more: see
+        `seaicekit.training.Settings`.
+
+    Returns
+    -------
+    dict
+        As from `seaicekit.training.fit`; the same as in ``training.json``.
+
+    Raises
+    ------
+    InputError
+        A setting out of range, an unknown launcher, no such index, more ranks than slots, or what
+        `seaicekit.training.fit` raises on a rank.
+    TrainingError
+        A rank failed, was killed or hangs. The others are ended; ``resume=True`` goes on from the last
+        checkpoint.
+    """
+    if not Path(tiles).is_file():
+        raise InputError(f"{tiles}: no such tile index; make it with seaicekit.tiles.index_tiles")
+    try:
+        wanted = Settings(tiles=str(Path(tiles).resolve()), out_dir=str(Path(out_dir).resolve()), **settings)
+    except TypeError as error:
+        raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}") from None
+    if wanted.targets not in ("labels", "raw", "truth"):
+        wanted = replace(wanted, targets=str(Path(wanted.targets).resolve()))
+    if launcher not in get_args(Launcher):
+        raise InputError(f'launcher: must be "inprocess", "ipyparallel" or "horovodrun", not {launcher!r}')
+    check_ranks(ranks, launcher, hosts)
+    require_horovod()
+    plan(wanted)  # so that what is wrong there is told before anything starts
+    with _Display(on_epoch, progress) as display:
+        if not wanted.resume:
+            checkpoints.clear(out_dir)
+            for name in ("history.csv", "training.json", "model.keras"):
+                (Path(out_dir) / name).unlink(missing_ok=True)
+        if launcher == "inprocess":
+            from seaicekit.training.loop import fit
+
+            fit(wanted, display)
+        else:
+            _watched(wanted, ranks, launcher, hosts, display)
+    return read_json(Path(out_dir) / "training.json")
+
+
+def _watched(
+    settings: Settings, ranks: int, launcher: Launcher, hosts: str | None, display: _Display
+) -> None:
+    """Run ranks in processes of their own, until all are done or one has failed."""
+    start: Any = _ipyparallel if launcher == "ipyparallel" else _horovodrun
+    with closing(Watch(settings.out_dir)) as watch:
+        try:
+            with closing(start(settings, ranks, hosts, watch)) as running:  # closed, too, when display fails
+                for _ in running:
+                    watch.look()
+                    display(watch.progress())
+            display(watch.progress())
+        finally:
+            watch.end()
+
+
+class _Display:
+    """Show progress as a bar, new epochs to a callback, and messages as warnings."""
+
+    def __init__(self, on_epoch: OnEpoch | None, shown: bool):
+        from tqdm.auto import tqdm
+
+        self._on_epoch, self._epochs, self._messages = on_epoch, 0, 0
+        self._bar = tqdm(desc="starting", unit=" images", disable=not shown)
+
+    def __call__(self, progress: dict | None) -> None:
+        if not progress:
+            return
+        bar = self._bar
+        if bar.total is None:  # what was done before, of a resumed training, is not this run's speed
+            bar.initial = bar.n = bar.last_print_n = progress["before"]
+            bar.total = progress["total"]
+            bar.unpause()
+        epochs = progress["epochs"]
+        loss = f", val_loss {epochs[-1]['val_loss']:.3f}" if epochs else ""
+        bar.set_description(f"epochs done: {len(epochs)}{loss}", refresh=False)
+        bar.update(progress["done"] - bar.n)
+        for message in progress["messages"][self._messages :]:
+            warnings.warn(message, stacklevel=2)
+        self._messages = len(progress["messages"])
+        if self._on_epoch and len(epochs) > self._epochs:
+            self._on_epoch(list(epochs))
+        self._epochs = len(epochs)
+
+    def __enter__(self) -> _Display:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bar.close()
+
+
+def check_ranks(ranks: int, launcher: Launcher, hosts: str | None) -> None:
+    """Refuse more ranks than there are slots, and hosts that cannot be understood."""
+    if ranks < 1 or (launcher == "inprocess" and ranks > 1):
+        raise InputError(f"ranks: must be at least 1, and 1 in process, not {ranks}")
+    if hosts is None:
+        most = max(2, os.cpu_count() or 1)  # two on one core are slow, but show that it works
+        if ranks > most:
+            raise InputError(
+                f"ranks: {ranks} are more than this machine's {most} slots, one a core; give fewer"
+            )
+        return
+    if launcher != "horovodrun":
+        raise InputError("hosts: only the launcher horovodrun starts ranks on other machines")
+    slots = 0
+    for each in hosts.split(","):
+        name, _, count = each.strip().rpartition(":")
+        if not name or not count.isdigit() or not int(count):
+            raise InputError(f'hosts: must be names and their slots as "node1:2,node2:2", not {hosts!r}')
+        slots += int(count)
+    if ranks > slots:
+        raise InputError(
+            f"ranks: {ranks} are more than the {slots} slots of {hosts}; give fewer, or more hosts"
+        )
+
+
+def horovod_problem() -> str | None:
+    """Say in words why no training could start here; None if one could.
+
+    Loads neither TensorFlow nor Horovod.
+    """
+    from importlib.util import find_spec
+
+    horovod = find_spec("horovod")
+    for found, name in ((find_spec("tensorflow"), "TensorFlow"), (horovod, "Horovod")):
+        if not found:
+            return f"{name} is not installed"
+    # pip builds Horovod for what it finds, which in a fresh environment is nothing, and says that all went
+    # well.
+    folders = (horovod.submodule_search_locations if horovod else None) or ()
+    if not any(file for folder in folders for file in Path(folder).glob("tensorflow/mpi_lib*.so")):
+        return "Horovod was built without TensorFlow"
+    return None
+
+
+def require_horovod() -> None:
+    """Make sure that a training could start.
+
+    Raises
+    ------
+    InputError
+        TensorFlow or Horovod is missing, or Horovod was built without TensorFlow.
+    """
+    reason = horovod_problem()
+    if reason:
+        raise InputError(f"training needs the extra 'train' ({reason}); {INSTALL}")
+
+
+def _rank(environment: dict[str, str], order: dict) -> None:
+    """Run a rank in an IPython engine."""
+    import os
+
+    os.environ.update(environment)
+    from seaicekit.training.ranks import run
+
+    run(**order)
+
+
+def _order(settings: Settings, also: list[int] | None = None) -> dict:
+    """Return the arguments of `seaicekit.training.ranks.run`."""
+    return {
+        "settings": asdict(settings),
+        "launcher": os.getpid(),
+        "host": platform.node(),
+        "also": also or [],
+    }
+
+
+def _ipyparallel(settings: Settings, ranks: int, _hosts: None, watch: Watch) -> Iterator[None]:
+    """Start engines, give each its place among Horovod's ranks, and yield while they train."""
+    import ipyparallel as ipp
+    from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
+
+    plan = get_host_assignments(parse_hosts(f"localhost:{ranks}"), ranks)
+    with ExitStack() as stack:
+        try:
+            cluster = ipp.Cluster(n=ranks, log_level=40, send_engines_connection_env=False)
+            client = stack.enter_context(cluster)
+            server, port = _rendezvous()
+        except (OSError, TimeoutError) as error:
+            raise InputError(
+                f"launcher: no engines can be started ({error}); free a port, or use horovodrun"
+            ) from error
+        stack.callback(server.stop)
+        server.init(plan)
+        client.wait_for_engines(ranks, timeout=120)
+        order = _order(settings, [cluster.controller.pid])
+        running = [
+            client[client.ids[slot.rank]].apply_async(_rank, _environment(slot, port), order) for slot in plan
+        ]
+        stack.push(
+            lambda kind, *_: watch.end() if kind else None
+        )  # a rank that hangs does not end when it is asked to
+        while not all(result.ready() for result in running):
+            yield
+            for rank, result in enumerate(running):
+                if result.ready():
+                    _raise_failure(rank, result, watch)
+            time.sleep(LOOK_SECONDS)
+        for rank, result in enumerate(running):
+            _raise_failure(rank, result, watch)
+    yield
+
+
+def _rendezvous() -> tuple[RendezvousServer, int]:
+    """Start the server where ranks find one another, on loopback only; Horovod's own start is open to all."""
+    from horovod.runner.http import http_server
+    from horovod.runner.util.threads import in_thread
+
+    server = http_server.RendezvousServer()
+    server._httpd = http_server.RendezvousHTTPServer(("127.0.0.1", 0), http_server.RendezvousHandler, 0)
+    server._listen_thread = in_thread(target=server._httpd.serve_forever)
+    return server, server._httpd.server_address[1]
+
+
+def _raise_failure(rank: int, result: Any, watch: Watch) -> None:
+    from ipyparallel.error import RemoteError
+
+    try:
+        result.get()
+    except RemoteError as error:
+        watch.look()  # may know more
+        raise TrainingError(f"rank {rank} failed: {error.ename}: {error.evalue}") from None
+
+
+def _environment(slot: Any, port: int) -> dict[str, str]:
+    """Return what tells a process its place among the ranks and where they meet."""
+    places = ("rank", "size", "local_rank", "local_size", "cross_rank", "cross_size")
+    return (
+        _stall()
+        | {f"HOROVOD_{place.upper()}": str(getattr(slot, place)) for place in places}
+        | {
+            "HOROVOD_HOSTNAME": slot.hostname,
+            "HOROVOD_CONTROLLER": "gloo",
+            "HOROVOD_CPU_OPERATIONS": "gloo",
+            "HOROVOD_GLOO_RENDEZVOUS_ADDR": "127.0.0.1",
+            "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
+            "HOROVOD_GLOO_IFACE": "lo",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+        }
+    )
+
+
+def _stall() -> dict[str, str]:
+    return {name: os.environ.get(name, value) for name, value in CHECK.items()}
+
+
+def _horovodrun(settings: Settings, ranks: int, hosts: str | None, watch: Watch) -> Iterator[None]:
+    """Start Horovod's own launcher and yield while it runs."""
+    order = Path(settings.out_dir) / FOLDER / "order.json"
+    write_json(order, _order(settings))
+    interface = [] if hosts else ["--network-interfaces", "lo"]
+    command = [
+        str(Path(sys.executable).with_name("horovodrun")),
+        "--gloo",
+        *interface,
+        "-np",
+        str(ranks),
+        "-H",
+        hosts or f"localhost:{ranks}",
+        sys.executable,
+        "-m",
+        "seaicekit.training",
+        str(order),
+    ]
+    environment = os.environ | _stall() | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    with tempfile.TemporaryFile("w+") as log:
+        with subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process:
+            try:
+                while process.poll() is None:
+                    yield
+                    time.sleep(LOOK_SECONDS)
+            finally:
+                if process.poll() is None:
+                    watch.end()  # a rank that hangs does not end when it is asked to
+                    process.terminate()
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(END_SECONDS)
+                    process.kill()
+        if process.returncode:
+            watch.look()
+            log.seek(0)
+            lines = [line for line in log.read().splitlines() if line.strip()]
+            # What a rank said ("[1]<stderr>:…") tells more than what the launcher made of it.
+            lines = [line for line in lines if "<stderr>" in line] or lines
+            raise TrainingError(f"horovodrun ended with {process.returncode}:\n" + "\n".join(lines[-15:]))
+    yield

@@ -1,0 +1,257 @@
+"""What a scene looks like while its cuts move.
+
+A view no finer than a screen, labelled anew in milliseconds.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from seaicekit import labels
+from seaicekit.classes import NODATA
+from seaicekit.labels import Rule
+from seaicekit.scenes import SceneReader, Window, blocks, border_black, open_reader
+from seaicekit.thresholds import brightness, scene_histogram
+
+SIDE = 700  # pixels of a view's longer side
+EXACT = 4096**2  # up to so many pixels all of a scene is counted; beyond, some pieces
+
+
+@dataclass(frozen=True)
+class View:
+    """Every ``step``-th pixel of a window of a scene.
+
+    Attributes
+    ----------
+    window : Window
+        What is shown, in the scene's pixels.
+    step : int
+    bands : (3, rows, columns) uint8, with ``around`` more pixels on each side where the scene has them
+    nodata : (rows, columns) bool, likewise
+    inner : (slice, slice)
+        The window in these arrays.
+    """
+
+    window: Window
+    step: int
+    bands: np.ndarray
+    nodata: np.ndarray
+    inner: tuple[slice, slice]
+
+    @property
+    def picture(self) -> np.ndarray:
+        """The window as (rows, columns, 3) uint8."""
+        return self.bands[:, *self.inner].transpose(1, 2, 0)
+
+
+class Preview:
+    """A scene for a screen.
+
+    Parameters
+    ----------
+    path : path
+        As for `seaicekit.open_scene`.
+
+    Attributes
+    ----------
+    shape : (rows, columns) of the scene
+    crs, transform
+        Its grid.
+    overview : View
+        All of it.
+    counts : (256,) int64
+        Its histogram of brightness: of all valid pixels up to 4096², of pieces spread over it beyond.
+
+    Raises
+    ------
+    InputError
+        The scene cannot be read.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = path
+        with open_reader(path) as reader:
+            self.shape, self.crs, self.transform = reader.shape, reader.crs, reader.transform
+            self.exact = self.shape[0] * self.shape[1] <= EXACT
+            whole = Window(0, 0, *self.shape)
+            step = _step(whole)
+            self._border = None
+            if not reader.declares_nodata:
+                small = reader.pixels(out_shape=_thin(whole, step))
+                self._border = reader.find_border() if self.exact else border_black(small)
+            self.overview = self._look(reader, whole, step, 0)
+            self.counts = self._count(reader)
+        self._resolution = labels.pixel_size(self.crs, self.transform)
+        self._measured: tuple[Rule | None, dict] = (None, {})
+
+    def _count(self, reader: SceneReader) -> np.ndarray:
+        if not self.exact:  # overviews may be means of their pixels, which have another histogram
+            return scene_histogram(self.path)
+        if self.overview.step == 1:
+            return np.bincount(brightness(self.overview.bands)[~self.overview.nodata], minlength=256)
+        total = np.zeros(256, np.int64)
+        for window in blocks(self.shape, 2048):
+            bands, nodata = reader.read(window, None if self._border is None else self._border[window.slices])
+            total += np.bincount(brightness(bands)[~nodata], minlength=256)
+        return total
+
+    def view(self, window: Window, rule: Rule) -> View:
+        """Read a window, no finer than a screen, with what the rule's filter must see around it.
+
+        Raises
+        ------
+        InputError
+            It cannot be read.
+        """
+        step = _step(window)
+        if step >= self.overview.step:
+            return self.overview
+        around = labels.halo(*self._filter(rule, step)) if rule.cloud_filter else 0
+        with open_reader(self.path) as reader:
+            return self._look(reader, window, step, around)
+
+    def _look(self, reader: SceneReader, window: Window, step: int, around: int) -> View:
+        outer = window.padded(around * step, self.shape, step)
+        undeclared = None
+        if self._border is not None:
+            ratio = self._border.shape[0] / self.shape[0], self._border.shape[1] / self.shape[1]
+            rows = (ratio[0] * (np.arange(outer.row, outer.row + outer.height, step) + step // 2)).astype(int)
+            cols = (ratio[1] * (np.arange(outer.col, outer.col + outer.width, step) + step // 2)).astype(int)
+            last = self._border.shape[0] - 1, self._border.shape[1] - 1
+            undeclared = self._border[np.ix_(np.minimum(rows, last[0]), np.minimum(cols, last[1]))]
+        bands, nodata = reader.read(outer, undeclared, _thin(outer, step))
+        top, left = (window.row - outer.row) // step, (window.col - outer.col) // step
+        rows, cols = _thin(window, step)
+        return View(window, step, bands, nodata, (slice(top, top + rows), slice(left, left + cols)))
+
+    def _filter(self, rule: Rule, step: int) -> tuple[int, int]:
+        """Return window and thinning of the filter's background, in a view's pixels."""
+        window, thinning = rule.filter_for(self.shape, self._resolution)
+        if step > 1:
+            window = max(3, 2 * int(window / step / 2) + 1)
+            thinning = labels.thinning(window, self.overview.nodata.shape, rule.background == "fast")
+        return window, thinning
+
+    def codes(self, rule: Rule, view: View | None = None) -> np.ndarray:
+        """Label a view, the overview if none is given.
+
+        Where each pixel of the scene is seen, these are `seaicekit.label`'s labels. A coarser view with the
+        cloud filter is near them: the filter's window is scaled with the view.
+
+        Returns
+        -------
+        (rows, columns) uint8
+        """
+        view = view or self.overview
+        if not rule.cloud_filter:
+            nodata = np.zeros_like(view.nodata) if rule.nodata == "ignore" else view.nodata
+            return labels.label_raw(view.bands[:, *view.inner], nodata[view.inner], rule.thresholds)
+        codes, near, _ = self._measure(rule, view)
+        return labels.decide(codes, near, self._measure(rule, self.overview)[2], rule)[0]
+
+    def filtered(self, rule: Rule, view: View | None = None) -> np.ndarray:
+        """Return a view as the cloud filter sees it, (rows, columns) uint8.
+
+        See `seaicekit.labels.filter_scene`.
+        """
+        rule, view = replace(rule, cloud_filter=True), view or self.overview
+        codes, near, _ = self._measure(rule, view)
+        return labels.corrected_brightness(codes, near, self._measure(rule, self.overview)[2], rule)
+
+    def difference(self, rule: Rule, view: View | None = None) -> np.ndarray:
+        """Return how near each pixel of a view is to its background, (rows, columns) uint8."""
+        return self._measure(replace(rule, cloud_filter=True), view or self.overview)[1]
+
+    def histogram(self, rule: Rule) -> np.ndarray:
+        """Count the brightness that the cuts decide on, (256,) int64.
+
+        What lies in a class by colour is left out.
+
+        With the cloud filter ice counts with its corrected brightness (see `at`), of the overview's pixels.
+        """
+        if self.counts_all(rule) and not rule.cloud_filter:
+            return self.counts
+        view = self.overview
+        counted = (
+            np.ones(view.picture.shape[:2], bool) if rule.nodata == "ignore" else ~view.nodata[view.inner]
+        )
+        counted[counted] = ~rule.thresholds.in_ranges(np.ascontiguousarray(view.picture[counted]))
+        return np.bincount(self._decisive(rule, view)[counted], minlength=256)
+
+    def counts_all(self, rule: Rule) -> bool:
+        """Say whether areas by a rule are those of all the scene's pixels, and not of some of them."""
+        by_brightness = not rule.cloud_filter and not rule.thresholds.ranges and rule.nodata == "mask"
+        return self.overview.step == 1 or (by_brightness and self.exact)
+
+    def at(self, rule: Rule, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the rule decides on, and what it decides, at pixels of the scene.
+
+        Parameters
+        ----------
+        rule : Rule
+        rows, cols : (N,) int
+
+        Returns
+        -------
+        brightness, codes : (N,) uint8
+            The brightness is the pixel's own; with the cloud filter that of ice is the corrected one, for
+            there `seaicekit.thresholds.Thresholds.ice_table` decides.
+        """
+        around = labels.halo(*self._filter(rule, 1)) if rule.cloud_filter else 0
+        with open_reader(self.path) as reader:
+            views = [
+                self._look(reader, Window(int(r), int(c), 1, 1), 1, around)
+                for r, c in zip(rows, cols, strict=True)
+            ]
+        values = [self._decisive(rule, view)[0, 0] for view in views]
+        return np.array(values, np.uint8), np.array(
+            [self.codes(rule, view)[0, 0] for view in views], np.uint8
+        )
+
+    def _decisive(self, rule: Rule, view: View) -> np.ndarray:
+        values = brightness(np.ascontiguousarray(view.bands[:, *view.inner]))
+        if not rule.cloud_filter:
+            return values
+        water = rule.thresholds.water_max
+        return np.where(values <= water, values, self.filtered(rule, view))
+
+    def _measure(self, rule: Rule, view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Run the filter's first pass over a view, once for all that is asked of it.
+
+        Scene-wide whatever the scope.
+        """
+        rule = replace(rule, scope="scene", normalise=None, opaque="off")
+        known, found = self._measured
+        if known != rule:
+            found = {}
+            self._measured = rule, found
+        if id(view) not in found:
+            while len(found) > 1:  # the overview, always asked for first or last, and one other
+                found.pop(next(key for key in found if key != id(self.overview)))
+            seen = labels.measure(view.bands, view.nodata, rule, view.inner, self._filter(rule, view.step))
+            found[id(view)] = view, seen
+        return found[id(view)][1]
+
+    def shares(self, rule: Rule) -> dict[int, float]:
+        """Return each class's share of the valid pixels, by code.
+
+        By the histogram where that is all it takes.
+        """
+        legend = rule.thresholds.legend
+        if rule.cloud_filter or rule.thresholds.ranges or rule.nodata == "ignore":
+            counts = labels.histogram(self.codes(rule))
+            counts[NODATA] = 0
+        else:
+            counts = np.bincount(rule.thresholds.table, self.counts, minlength=256)
+        return {entry.code: counts[entry.code] / max(1, counts.sum()) for entry in legend}
+
+
+def _step(window: Window) -> int:
+    return max(1, -(-max(window.height, window.width) // SIDE))
+
+
+def _thin(window: Window, step: int) -> tuple[int, int]:
+    return -(-window.height // step), -(-window.width // step)

@@ -1,5 +1,0 @@
-"""The threshold tuner."""
-
-from seaicekit.widgets.tuner import ThresholdTuner
-
-__all__ = ["ThresholdTuner"]

@@ -1,0 +1,95 @@
+"""The notebook of the paper's tables runs by itself, and its numbers are those of the calls in it."""
+
+import json
+
+import pytest
+from conftest import ROOT
+
+NOTEBOOK = ROOT / "notebooks" / "06_reproduce_paper.ipynb"
+SMALL = {
+    "size": 128,
+    "training": 2,
+    "development": 1,
+    "heldout": 2,
+    "tile": 64,
+    "seeds": [0],
+    "epochs": 1,
+    "batch": 4,
+    "width": 2,
+    "depth": 2,
+}
+
+
+def run(folder, given):
+    """Execute the notebook as papermill does; return it and what it wrote."""
+    import papermill
+
+    given = given | {"run_dir": str(folder / "run")}
+    done = papermill.execute_notebook(
+        str(NOTEBOOK),
+        str(folder / "done.ipynb"),
+        given,
+        progress_bar=False,
+        kernel_name="python3",
+        cwd=str(folder),
+    )
+    return done, json.loads((folder / "run" / "reproduction.json").read_text())
+
+
+def check(done, found, seeds):
+    four = {(row["network"], row["images"]): row for row in found["table_4"]}
+    assert {key: row["paper"] for key, row in four.items()} == {
+        ("U-Net-Man", "original"): 0.9139,
+        ("U-Net-Man", "filtered"): 0.984,
+        ("U-Net-Auto", "original"): 0.9018,
+        ("U-Net-Auto", "filtered"): 0.9897,
+    }
+    assert four["U-Net-Auto", "filtered"]["table"] == 1 and four["U-Net-Auto", "original"]["table"] is None
+    assert all(0 < row["truth"] <= 1 and 0 < row["learned"] <= 1 for row in four.values())
+    assert four["U-Net-Man", "original"]["truth"] == four["U-Net-Man", "original"]["learned"]
+    assert len(found["table_5"]) == 4 and len(found["figure_13"]) == 12 and len(found["similarity"]) == 2
+    assert len(found["trained"]) == 4 * seeds and len(found["differences"]) == 4 * seeds
+    shown = " ".join(
+        text
+        for cell in done.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        for text in [str(output.get("data", {}).get("text/html", ""))]
+    )
+    for text in (
+        "majority class (look-up)",
+        "three-entry table (look-up)",
+        "filter and calibrated cuts",
+        "98.97",
+    ):
+        assert text in shown
+    assert f"{100 * four['U-Net-Auto', 'filtered']['truth']:.2f}" in shown, (
+        "the page shows what the file says"
+    )
+    assert (
+        sum(
+            "image/png" in output.get("data", {}) for cell in done.cells for output in cell.get("outputs", [])
+        )
+        == 2
+    )
+
+
+def test_the_notebook_at_its_smallest(tmp_path):
+    check(*run(tmp_path, SMALL), 1)
+
+
+@pytest.mark.exhaustive
+def test_the_notebook_as_it_is(tmp_path):
+    check(*run(tmp_path, {}), 3)
+
+
+@pytest.mark.exhaustive
+def test_the_papers_protocol_on_little(tmp_path):
+    protocol = {"split": "tile", "original": "grey", "normalisation": "l2", "augment": False}
+    check(*run(tmp_path, SMALL | protocol | {"training": 4}), 1)
+
+
+def test_it_is_no_stage_of_the_chain():
+    from seaicekit import pipeline
+
+    assert NOTEBOOK.stem not in pipeline.STAGES and NOTEBOOK.parent == pipeline.notebooks()

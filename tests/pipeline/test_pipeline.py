@@ -1,0 +1,370 @@
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import nbformat
+import numpy as np
+import pytest
+import rasterio
+import yaml
+from conftest import ROOT, command
+
+import seaicekit as sik
+from seaicekit import pipeline
+
+GIGABYTE = 1e9
+
+
+def test_demo_does_all_and_says_so(demo):
+    folder, manifest, done = demo
+    figures = manifest["figures"]
+    assert f"{100 * figures['accuracy']:.2f} %  U-Net map" in done.stdout and "report.html" in done.stdout
+    for stage in pipeline.STAGES:
+        assert stage in done.stderr  # the progress bar names it
+        assert figures["seconds"][stage] > 0
+    assert figures["peak_memory_gb"] <= 2.3
+    assert figures["ranks"] == 2 and figures["scenes"] == 4 and figures["quarantined"] == 0
+    assert figures["accuracy"] > max(figures["accuracy_cuts"], figures["majority_accuracy"])
+    kept = {
+        "run.json",
+        "thresholds.json",
+        "scenes.json",
+        "labels",
+        "tiles.parquet",
+        "model",
+        "metrics.json",
+        "maps",
+    }
+    assert {p.name for p in folder.iterdir()} == kept | {
+        ".seaicekit-run",
+        "stages.json",
+        "notebooks",
+        "report.html",
+        "figures",
+        "scenes",
+        "truth",
+    }
+
+
+def test_the_same_again_runs_nothing_and_another_parameter_only_what_follows(demo):
+    folder, manifest, _ = demo
+    given = yaml.safe_load((Path(sik.__file__).parent / "pipeline" / "presets" / "demo.yaml").read_text())
+
+    def ran(**changed):
+        return [step.run for step in pipeline.plan(folder, given | changed)]
+
+    assert ran() == [False] * 5 and ran(epochs=31) == [False] * 3 + [True] * 2
+    assert ran(hosts="a:2,b:2", launcher="horovodrun") != ran(master="local[2]") == [False] * 5
+    assert ran(thin_max=190) == [False] + [True] * 4 and ran(synthetic_count=5) == [True] * 5
+    maps = {path.name: path.read_bytes() for path in (folder / "maps").glob("*.tif")}
+    done = command("demo", "--out", folder)
+    assert done.returncode == 0 and done.stderr.count("unchanged") == 5
+    again = json.loads((folder / "run.json").read_text())
+    assert again["figures"] == manifest["figures"] and not any(
+        each["run"] for each in again["stages"].values()
+    )
+    assert maps == {path.name: path.read_bytes() for path in (folder / "maps").glob("*.tif")}
+
+
+def test_a_lost_or_changed_file_is_made_anew(demo, tmp_path):
+    given = yaml.safe_load((Path(sik.__file__).parent / "pipeline" / "presets" / "demo.yaml").read_text())
+    shutil.copytree(demo[0], tmp_path / "run")
+    one = next((tmp_path / "run" / "maps").glob("*_confidence.tif"))
+    one.unlink()
+    assert [step.run for step in pipeline.plan(tmp_path / "run", given)] == [False] * 4 + [True]
+    raster = next((tmp_path / "run" / "labels").glob("*.tif"))
+    raster.write_bytes(raster.read_bytes()[:-1])
+    steps = pipeline.plan(tmp_path / "run", given)
+    assert [step.run for step in steps] == [False] * 2 + [True] * 3 and raster.name in steps[2].why
+    (tmp_path / "run" / "stages.json").write_text("{")
+    assert all(step.run for step in pipeline.plan(tmp_path / "run", given))
+
+
+def test_demo_scores_are_those_of_its_rasters(demo):
+    folder, manifest, _ = demo
+    metrics = json.loads((folder / "metrics.json").read_text())
+    test = [row["scene"] for row in metrics["maps"] if row["split"] == "test"]
+    assert len(test) == 2 and {name.split("_")[-1] for name in test} == {"clear", "cloudy"}
+    right = total = 0
+    for name in test:
+        with (
+            rasterio.open(folder / "maps" / f"{name}.tif") as made,
+            rasterio.open(folder / "truth" / f"{name}.tif") as true,
+        ):
+            prediction, truth = made.read(1), true.read(1)
+            assert made.crs == true.crs and made.transform == true.transform
+        valid = truth != 255
+        right, total = right + (prediction == truth)[valid].sum(), total + valid.sum()
+    assert manifest["figures"]["accuracy"] == pytest.approx(right / total)
+    assert sum(map(sum, metrics["confusion"]["counts"])) == metrics["reliability"]["pixels"] == total
+    rules = {row["rule"] for row in metrics["scores"]}
+    assert rules == {"U-Net", "filter and cuts", "fixed cuts (30, 204)", "majority class"}
+
+
+def test_demo_ranks_end_with_equal_weights(demo):
+    training = json.loads((demo[0] / "model" / "training.json").read_text())
+    assert (
+        sik.training.read_card(demo[0] / "model" / "model.keras").scores["accuracy"]
+        == demo[1]["figures"]["accuracy"]
+    )
+    assert len(training["weights_sha256"]) == 2 and len(set(training["weights_sha256"])) == 1
+
+
+def test_demo_notebooks_ran_in_order_and_show_pictures(demo):
+    for stage in pipeline.STAGES:
+        book = nbformat.read(demo[0] / "notebooks" / f"{stage}.ipynb", 4)
+        code = [cell for cell in book.cells if cell.cell_type == "code"]
+        assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+        shown = [output.get("data", {}) for cell in code for output in cell.outputs]
+        assert any("image/png" in data for data in shown), stage
+        assert not any(output.output_type == "error" for cell in code for output in cell.outputs)
+    assert any("application/vnd.jupyter.widget-view+json" in data for data in shown)  # the map of 05
+
+
+def test_report_is_one_page_and_its_numbers_are_the_manifests(demo):
+    folder, manifest, _ = demo
+    page = (folder / "report.html").read_text()
+    assert not re.search(r'(src|href)="https?:', page) and page.count("data:image/png;base64,") == 10
+    for key in ("accuracy", "accuracy_labels", "accuracy_cuts", "majority_accuracy", "agreement"):
+        assert f"{100 * manifest['figures'][key]:.2f} %" in page
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory):
+    """A run on a person's own folder: a PNG without CRS, a grey JPEG, a GeoTIFF, and two bad files."""
+    folder = tmp_path_factory.mktemp("own") / "my scénes <b>"
+    folder.mkdir()
+    for seed, name in ((1, "first.png"), (2, "second <i>.jpg")):
+        scene, _ = sik.scenes.synthetic_scene(seed, (130, 170), cloud=0.3)
+        cv2.imwrite(str(folder / name), scene.values.transpose(1, 2, 0)[..., ::-1])
+    sik.scenes.write_synthetic(folder, 3, (150, 140))
+    (folder / "cut.png").write_bytes((folder / "first.png").read_bytes()[:9000])
+    (folder / "notes.png").write_text("no picture")
+    params = folder.parent / "params.yaml"
+    settings = {
+        "scenes": str(folder),
+        "epochs": 1,
+        "ranks": 1,
+        "launcher": "inprocess",
+        "engine": "processes",
+        "width": 2,
+    }
+    params.write_text(yaml.safe_dump(settings))
+    (folder / "truth").rename(folder.parent / "elsewhere")
+    done = command("run", params, "--out", folder.parent / "out", cwd=folder.parent)
+    assert done.returncode == 0, done.stderr
+    return folder.parent / "out", done
+
+
+def test_own_scenes_without_truth_have_no_accuracy(own):
+    out, done = own
+    manifest = json.loads((out / "run.json").read_text())
+    assert not {"accuracy", "accuracy_labels", "accuracy_cuts"} & manifest["figures"].keys()
+    assert "agreement with automatic labels is not accuracy" in (out / "report.html").read_text()
+    assert "No truth" in done.stdout and "agreement" in manifest["figures"]
+    assert sorted(Path(row["path"]).name for row in manifest["quarantined"]) == ["cut.png", "notes.png"]
+    assert "notes.png: cannot be read" in done.stdout
+    learned = manifest["figures"]["agreement"] > manifest["figures"]["agreement_majority"]
+    assert ("has not learned" in done.stdout) != learned
+    assert manifest["figures"]["scenes"] == 3 and manifest["parameters"]["epochs"] == 1
+    for name, shape in (
+        ("first", (130, 170)),
+        ("second <i>", (130, 170)),
+        ("synthetic_003_clear", (150, 140)),
+    ):
+        assert sik.scenes.read_codes(out / "maps" / f"{name}.tif").shape == shape
+
+
+def test_report_escapes_file_names(own):
+    page = (own[0] / "report.html").read_text()
+    assert "second &lt;i&gt;" in page and "<i>" not in page and "scénes &lt;b&gt;" in page
+
+
+def test_real_imagery_runs(real, tmp_path):
+    done = command(
+        "run",
+        "--scenes",
+        f"{real}/modis_dev/*okhostk*/*truecolor*",
+        "--out",
+        tmp_path / "out",
+        "-p",
+        "learning_rate",
+        "1e-3",
+        "-p",
+        "epochs",
+        "1",
+        "-p",
+        "ranks",
+        "1",
+        "-p",
+        "launcher",
+        "inprocess",
+        "-p",
+        "engine",
+        "serial",
+        "-p",
+        "width",
+        "2",
+        "-p",
+        "water_max",
+        "80",
+    )
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert "accuracy" not in manifest["figures"] and manifest["thresholds"]["water_max"] == 80
+    with rasterio.open(next((tmp_path / "out" / "maps").glob("*aqua.truecolor.tif"))) as source:
+        assert source.crs.to_epsg() == 3413
+
+
+def tree(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "empty",
+        "text",
+        "cut",
+        "two",
+        "absent",
+        "out_is_file",
+        "foreign",
+        "missing",
+        "unknown",
+        "type",
+        "yaml",
+        "cuts",
+        "engine",
+        "depth",
+        "seed",
+        "out_number",
+        "out_holds_scenes",
+        "one_tile",
+    ],
+)
+def test_bad_input_is_one_line_exit_two_and_nothing_written(case, tmp_path):
+    scenes = tmp_path / "scenes"
+    scenes.mkdir()
+    good = np.full((64, 64, 3), 100, np.uint8)
+    arguments, named = ["run", "--scenes", scenes, "--out", tmp_path / "new" / "out"], "scenes"
+    good = np.zeros((300, 64, 3), np.uint8) + 100 if case != "one_tile" else good
+    if case == "text":
+        (scenes / "letter.png").write_text("dear reader")
+        named = "letter.png"
+    elif case == "cut":
+        cv2.imwrite(
+            str(scenes / "cut.png"), np.random.default_rng(0).integers(0, 255, (99, 99, 3)).astype(np.uint8)
+        )
+        (scenes / "cut.png").write_bytes((scenes / "cut.png").read_bytes()[:3000])
+        named = "cut.png"
+    elif case == "two":
+        with rasterio.open(
+            scenes / "two.tif",
+            "w",
+            driver="GTiff",
+            height=9,
+            width=9,
+            count=2,
+            dtype="uint8",
+            crs="EPSG:3031",
+            transform=rasterio.Affine(1, 0, 0, 0, -1, 0),
+        ) as target:
+            target.write(np.ones((2, 9, 9), np.uint8))
+        named = "two.tif"
+    elif case == "absent":
+        arguments[2] = named = str(tmp_path / "nowhere")
+    elif case != "empty":
+        cv2.imwrite(str(scenes / "good.png"), good)
+    if case == "out_is_file":
+        (tmp_path / "file").touch()
+        arguments[4] = tmp_path / "file" / "out"
+        named = str(tmp_path / "file")
+    elif case == "foreign":
+        arguments[4], named = tmp_path / "other", "holds something"
+        arguments[4].mkdir()
+        (arguments[4] / "letter.txt").touch()
+    elif case == "missing":
+        arguments, named = ["run"], "scenes: missing parameter"
+    elif case in ("unknown", "type", "yaml"):
+        text, named = {
+            "unknown": ("epoch: 3", "did you mean epochs?"),
+            "type": ("epochs: many", "epochs"),
+            "yaml": ("a: [", "params.yaml"),
+        }[case]
+        (tmp_path / "params.yaml").write_text(f"scenes: {scenes}\n{text}\n")
+        arguments = ["run", tmp_path / "params.yaml", "--out", tmp_path / "new"]
+    elif case == "cuts":
+        arguments += ["-p", "water_max", "240"]
+        named = "water_max"
+    elif case in ("engine", "depth", "seed"):
+        arguments, named = [*arguments, "-p", case, {"engine": "abacus", "depth": 9, "seed": -1}[case]], case
+    elif case == "out_number":
+        (tmp_path / "params.yaml").write_text(f"scenes: {scenes}\nout: 2019\n")
+        arguments, named = ["run", tmp_path / "params.yaml"], "out"
+    elif case == "out_holds_scenes":
+        (tmp_path / ".seaicekit-run").touch()
+        arguments[4], named = tmp_path, "holds the scenes"
+    elif case == "one_tile":
+        named = "single tile"
+    before = tree(tmp_path)
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.strip().count("\n") == 0 and named in done.stderr and "Traceback" not in done.stderr
+    assert tree(tmp_path) == before
+
+
+def test_a_failing_notebook_ends_the_run_with_its_cell_and_a_report_so_far(tmp_path, small):
+    (tmp_path / "books").mkdir()
+    for stage in pipeline.STAGES:
+        book = nbformat.read(pipeline.notebooks() / f"{stage}.ipynb", 4)
+        if stage == "02_calibrate":
+            book.cells[2].source += "\n1 / 0  # here it breaks"
+        nbformat.write(book, tmp_path / "books" / f"{stage}.ipynb")
+    code = (
+        "import sys; from pathlib import Path; from seaicekit import cli; from seaicekit.pipeline import chain;"
+        f"chain.notebooks = lambda: Path({str(tmp_path / 'books')!r});"
+        f"sys.exit(cli.main(['run', '--scenes', {str(small[0] / 'scenes')!r}, '--out', {str(tmp_path / 'out')!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stderr
+    assert "02_calibrate stopped in cell" in done.stderr and "ZeroDivisionError" in done.stderr
+    assert "here it breaks" in done.stderr and "\x1b" not in done.stderr
+    assert f"jupyter lab {tmp_path / 'out' / 'notebooks' / '02_calibrate.ipynb'}" in done.stderr
+    stages = sorted(p.name for p in (tmp_path / "out" / "notebooks").iterdir())
+    assert stages == ["01_scenes.ipynb", "02_calibrate.ipynb"]
+    manifest = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert manifest["failure"]["error"] == "ZeroDivisionError: division by zero" and "metrics" not in manifest
+    assert list(manifest["figures"]["seconds"]) == ["01_scenes"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "1 / 0  # here it breaks" in page and "division by zero" in page
+    assert page.count("data:image/png;base64,") == 2  # the scenes, and where they lie
+    opened = nbformat.read(tmp_path / "out" / "notebooks" / "02_calibrate.ipynb", 4)
+    assert "papermill-error-cell" in opened.cells[0].source  # a link to the cell
+
+
+def test_parameters_are_declared_once_and_typed():
+    import papermill
+
+    seen = {}
+    for stage, names in pipeline.parameters().items():
+        book = nbformat.read(pipeline.notebooks() / f"{stage}.ipynb", 4)
+        assert sum("parameters" in cell.metadata.get("tags", []) for cell in book.cells) == 1
+        assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in book.cells)
+        known = papermill.inspect_notebook(str(pipeline.notebooks() / f"{stage}.ipynb"))
+        assert {name: ast.literal_eval(each["default"]) for name, each in known.items()} == names
+        for name, default in names.items():
+            assert seen.setdefault(name, default) == default, name
+    readme = (ROOT / "README.md").read_text()
+    assert all(f"`{name}`" in readme for name in seen if name != "run_dir")
+
+
+def test_help_and_version():
+    assert "demo" in command("--help").stdout and "PARAMS.yaml" in command("run", "--help").stdout
+    assert command("--version").stdout.strip() == f"seaicekit {sik.__version__}"
+    assert command("dem").returncode == 2
