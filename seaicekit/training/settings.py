@@ -42,8 +42,6 @@ class Settings:
         For that.
     mixed_precision : bool
         Compute in bfloat16, with weights and probabilities in float32.
-    xla : bool
-        Compile forward and backward pass.
     threads : int
         Of each rank; 0 shares a machine's cores among its ranks.
     resume : bool
@@ -66,7 +64,6 @@ class Settings:
     scale_rate: bool = False
     warmup_epochs: int = 5
     mixed_precision: bool = False
-    xla: bool = False
     threads: int = 0
     resume: bool = False
 

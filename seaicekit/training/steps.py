@@ -65,23 +65,17 @@ def steps(settings: Settings, model: keras.Model, optimizer: keras.Optimizer) ->
         loss = tf.reduce_sum(losses * valid)
         return loss, tf.stack([loss, tf.reduce_sum(right * valid), tf.reduce_sum(valid)])
 
-    @tf.function(
-        reduce_retracing=True, jit_compile=settings.xla or None
-    )  # Horovod's operations do not compile
-    def compute(images: tf.Tensor, codes: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-        with tf.GradientTape() as tape:
-            loss, counts = loss_and_counts(images, codes, training=True)
-        return tape.gradient(loss, model.trainable_variables), counts
-
     @tf.function(reduce_retracing=True)
     def train_step(images: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
-        gradients, counts = compute(images, codes)
+        with tf.GradientTape() as tape:
+            loss, counts = loss_and_counts(images, codes, training=True)
+        gradients = tape.gradient(loss, model.trainable_variables)
         *gradients, counts = hvd.grouped_allreduce([*gradients, counts], op=hvd.Sum)
         pixels = tf.maximum(counts[2], 1.0)
         optimizer.apply([gradient / pixels for gradient in gradients], model.trainable_variables)
         return counts
 
-    @tf.function(reduce_retracing=True, jit_compile=settings.xla or None)
+    @tf.function(reduce_retracing=True)
     def test_step(images: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
         return loss_and_counts(images, codes, training=False)[1]
 

@@ -10,8 +10,8 @@ import pytest
 from conftest import ALONE, SMALL, distance
 
 import seaicekit as sik
-from seaicekit import training
-from seaicekit.training import loop
+from seaicekit import tiles, training
+from seaicekit.training.settings import learning_rate_at
 
 
 @pytest.mark.parametrize(("channels", "expected"), [(1, 7_775_347), (3, 7_775_635)])
@@ -42,11 +42,11 @@ def test_l2_is_what_keras_utils_normalize_gives():
 
 @pytest.mark.parametrize(("count", "batch", "ranks"), [(10, 2, 2), (11, 4, 3), (1, 2, 2), (12, 3, 2)])
 def test_each_sample_once_per_epoch_over_all_ranks(count, batch, ranks):
-    shares = [loop.order(count, 3, 0, batch, rank, ranks) for rank in range(ranks)]
+    shares = [tiles.epoch_order(count, 3, 0, batch, rank, ranks) for rank in range(ranks)]
     seen = np.concatenate([share.ravel() for share in shares])
     assert sorted(seen[seen >= 0]) == list(range(count))
     assert len({share.shape for share in shares}) == 1
-    whole = loop.order(count, 3, 0, batch * ranks, 0, 1)
+    whole = tiles.epoch_order(count, 3, 0, batch * ranks, 0, 1)
     for step, row in enumerate(whole):
         assert sorted(np.concatenate([share[step] for share in shares])) == sorted(row)
 
@@ -55,9 +55,11 @@ def test_the_rate_grows_to_ranks_times_and_only_when_asked():
     plain, scaled = (
         training.Settings("", "", learning_rate=0.1, scale_rate=on, warmup_epochs=2) for on in (0, 1)
     )
-    assert [loop.rate(plain, 4, step, 5) for step in (0, 100)] == [0.1, 0.1]
-    assert [loop.rate(scaled, 4, step, 5) for step in (0, 5, 10, 100)] == pytest.approx([0.1, 0.25, 0.4, 0.4])
-    assert loop.rate(training.Settings("", "", scale_rate=True, warmup_epochs=0), 2, 0, 5) == 0.002
+    assert [learning_rate_at(plain, 4, step, 5) for step in (0, 100)] == [0.1, 0.1]
+    assert [learning_rate_at(scaled, 4, step, 5) for step in (0, 5, 10, 100)] == pytest.approx(
+        [0.1, 0.25, 0.4, 0.4]
+    )
+    assert learning_rate_at(training.Settings("", "", scale_rate=True, warmup_epochs=0), 2, 0, 5) == 0.002
 
 
 def run_in_a_process(code):
@@ -139,7 +141,7 @@ def test_progress_reaches_the_user_in_process_too(small, tmp_path, capsys):
     assert "36/36" in said and "images/s" in said
 
 
-@pytest.mark.parametrize("option", [{"mixed_precision": True}, {"xla": True}, {"scale_rate": True}])
+@pytest.mark.parametrize("option", [{"mixed_precision": True}, {"scale_rate": True}])
 def test_options_train_and_are_off_otherwise(small, tmp_path, option):
     assert not getattr(training.Settings("", ""), next(iter(option)))
     done = sik.train(
@@ -196,7 +198,6 @@ def test_presets_give_only_what_is_known():
         "scale_rate",
         "dropout",
         "mixed_precision",
-        "xla",
         "resume",
     }
     known = pipeline.defaults().keys() | new
