@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -222,10 +222,10 @@ def _written(task: dict, found: tuple[np.ndarray, np.ndarray, float] | str, card
     codes, percent, sure = found
     files, counts = task["files"], labels.histogram(codes)
     valid = codes.size - int(counts[NODATA])
-    with scenes.open_reader(task["path"]) as reader:
-        crs, transform = reader.crs, reader.transform
     try:
-        item = _item(task, valid / codes.size, files, card)
+        with scenes.open_reader(task["path"]) as reader:
+            crs, transform = reader.crs, reader.transform
+            item = _item(task, reader, valid / codes.size, card)
     except InputError as error:
         return row | {"error": str(error)}
     try:
@@ -310,20 +310,20 @@ def _filtered(task: dict, reader: scenes.SceneReader, rule: labels.Rule) -> tupl
     return image, void if hidden is None else void | hidden
 
 
-def _item(task: dict, valid: float, files: Mapping[str, str], card: Card) -> dict:
+def _item(task: dict, reader: scenes.SceneReader, valid: float, card: Card) -> dict:
     """Describe a map as a STAC item that is derived from its scene."""
     import pystac
     from pystac.extensions.classification import Classification, ClassificationExtension
 
-    item: pystac.Item = scenes.describe_scene(
-        task["scene"], scenes.resolve_source(scenes.absolute_source(task["path"])), valid
-    )
+    item: pystac.Item = scenes.describe_scene(task["scene"], reader, valid)
     item.add_link(pystac.Link("derived_from", item.assets.pop("image").href))
     for name in (scenes.SOURCE_PROPERTY, "seaicekit:valid_fraction"):
         item.properties.pop(name, None)
     for kind, what in (("map", "sea-ice class"), ("confidence", "confidence of the class, per cent")):
         about = {"data_type": "uint8", "nodata": NODATA}
-        item.add_asset(kind, pystac.Asset(files[kind], what, None, pystac.MediaType.COG, ["data"], about))
+        item.add_asset(
+            kind, pystac.Asset(task["files"][kind], what, None, pystac.MediaType.COG, ["data"], about)
+        )
     classes = [
         Classification.create(
             entry.code,

@@ -120,8 +120,8 @@ def check_scenes(where: str) -> None:
     reasons, count = [], 0
     for path in scenes.find_scenes(where):
         try:
-            scenes.check_scene(path)
             with scenes.open_reader(path) as reader:
+                scenes.check_scene(reader)
                 count += len(scenes.blocks(reader.shape, tiles.TILE_SIZE))
         except InputError as error:
             reasons.append(str(error))

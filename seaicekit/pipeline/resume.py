@@ -170,7 +170,7 @@ def made_of(stage: str, out: Path, given: dict[str, Any]) -> dict:
 def _fingerprint(path: str | os.PathLike) -> str:
     """Return what a scene's content is known by, or why it has none: a run will set it aside."""
     try:
-        return scenes.fingerprint(scenes.resolve_source(scenes.absolute_source(path)))
+        return scenes.fingerprint(path)
     except InputError as error:
         return str(error)
 

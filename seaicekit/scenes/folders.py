@@ -25,7 +25,7 @@ from seaicekit.files import (
 )
 from seaicekit.scenes import safe, sources
 from seaicekit.scenes.opening import name_scenes
-from seaicekit.scenes.reading import blocks, open_reader
+from seaicekit.scenes.reading import SceneReader, blocks, open_reader
 from seaicekit.scenes.remote import is_url
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def has_crs(path: str | os.PathLike) -> bool:
         return reader.crs is not None
 
 
-def check_scene(path: str | os.PathLike) -> float:
+def check_scene(reader: SceneReader) -> float:
     """Read a scene through, to know before the work begins that it can be read.
 
     Returns
@@ -112,13 +112,12 @@ def check_scene(path: str | os.PathLike) -> float:
     Raises
     ------
     InputError
-        Not an image, damaged, or without a single pixel of data.
+        A damaged scene, or one without a single pixel of data.
     """
-    with open_reader(path) as reader:
-        valid = sum(np.count_nonzero(~reader.read(window)[1]) for window in blocks(reader.shape, 2048))
-        if not valid:
-            raise InputError(f"{path}: every pixel is no data; leave it out")
-        return valid / (reader.shape[0] * reader.shape[1])
+    valid = sum(np.count_nonzero(~reader.read(window)[1]) for window in blocks(reader.shape, 2048))
+    if not valid:
+        raise InputError(f"{reader.path}: every pixel is no data; leave it out")
+    return valid / (reader.shape[0] * reader.shape[1])
 
 
 def catalogue(
@@ -155,15 +154,21 @@ def catalogue(
     quarantined: list[dict] = []
     seen: dict[str, str | os.PathLike] = {}
     for name, path in name_scenes(find_scenes(where)).items():
+        text = absolute_source(path)
         try:
-            source = sources.resolve_source(absolute_source(path))
+            source = sources.resolve_source(text)
             if without_credentials(str(source)) != str(source):
                 raise InputError("its address carries a key, which the catalogue would keep; leave it out")
-            item = describe_scene(name, source, check_scene(path))
-            marks = item.assets["image"].extra_fields
-            first = seen.setdefault(next(iter(marks.values()), name), path)
+            with open_reader(source) as reader:
+                item = describe_scene(name, reader, check_scene(reader))
+            checksum = sources.fingerprint(source)
+            first = seen.setdefault(checksum, path)
             if first != path:
-                raise InputError(f"{path}: has the same content as {first}; leave one out")
+                raise InputError(f"has the same content as {first}; leave one out")
+            # 12 20: a multihash's mark of SHA-256
+            remote = any(map(is_url, source.files))
+            known = {"seaicekit:etag": checksum} if remote else {"file:checksum": "1220" + checksum}
+            item.assets["image"].extra_fields = known
             if truth and (Path(truth) / f"{name}.tif").is_file():
                 item.add_asset(
                     "truth", pystac.Asset(str((Path(truth) / f"{name}.tif").resolve()), roles=["truth"])
@@ -171,7 +176,7 @@ def catalogue(
             items.append(item)
         except InputError as error:
             quarantined.append(
-                {"path": without_credentials(str(path)), "reason": str(error).removeprefix(f"{path}: ")}
+                {"path": without_credentials(str(path)), "reason": str(error).removeprefix(f"{text}: ")}
             )
     if not items:
         worst = quarantined[0]
@@ -237,16 +242,24 @@ def _opened(item: dict) -> str:
     return str(sources.Source.of_item(pystac.Item.from_dict(item)))
 
 
-def describe_scene(name: str, source: sources.Source, valid: float) -> pystac.Item:
-    """Describe a scene as a STAC item; see `catalogue`."""
+def describe_scene(name: str, reader: SceneReader, valid: float) -> pystac.Item:
+    """Describe an open scene as a STAC item, see `catalogue`, without a checksum of its content.
+
+    Parameters
+    ----------
+    name : str
+        The item's id.
+    reader : SceneReader
+    valid : float
+        Share of the pixels that hold data.
+    """
     import antimeridian
     import pystac
     from rasterio.warp import transform
     from shapely.geometry import Polygon, box, mapping
 
-    with open_reader(source) as reader:
-        size, crs = reader.shape, reader.crs
-        bounds = rasterio.transform.array_bounds(*size, reader.transform)
+    size, crs, text = reader.shape, reader.crs, absolute_source(reader.path)
+    bounds = rasterio.transform.array_bounds(*size, reader.transform)
     geometry = bbox = None
     properties = {"proj:shape": list(size), "seaicekit:valid_fraction": valid}
     if crs:
@@ -256,22 +269,19 @@ def describe_scene(name: str, source: sources.Source, valid: float) -> pystac.It
         try:
             around = transform(crs, "EPSG:4326", *edge.xy)
         except (rasterio.errors.CRSError, CPLE_BaseError) as error:
-            raise InputError(f"{source}: its CRS has no place on Earth ({error}); correct it") from error
+            raise InputError(f"{text}: its CRS has no place on Earth ({error}); correct it") from error
         footprint = antimeridian.fix_polygon(Polygon(zip(*around, strict=True)))
         geometry, bbox = mapping(footprint), list(antimeridian.bbox(footprint))
         properties |= {"proj:code": crs.to_string(), "proj:transform": list(reader.transform)[:6]}
-    place = sources.split_source(str(source))[0]
-    if str(source) != place:
-        properties[SOURCE_PROPERTY] = str(source)
-    taken = datetime.fromisoformat(source.taken) if source.taken else _date(Path(place))
+    place = sources.split_source(text)[0]
+    if text != place:
+        properties[SOURCE_PROPERTY] = text
+    taken = datetime.fromisoformat(reader.source.taken) if reader.source.taken else _date(Path(place))
     if taken is None:  # STAC wants a date or a span that holds it; it was taken before the file was written
         written = datetime.now(UTC) if is_url(place) else datetime.fromtimestamp(os.path.getmtime(place), UTC)
         properties |= {"start_datetime": "1972-07-23T00:00:00Z", "end_datetime": written.isoformat()}
     item = pystac.Item(name, geometry, bbox, taken, properties)
-    mark = sources.fingerprint(source)
-    # 12 20: a multihash's mark of SHA-256
-    known = {"seaicekit:etag": mark} if any(map(is_url, source.files)) else {"file:checksum": "1220" + mark}
-    item.add_asset("image", pystac.Asset(place, roles=["data"], extra_fields=known))
+    item.add_asset("image", pystac.Asset(place, roles=["data"]))
     return item
 
 

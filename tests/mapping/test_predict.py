@@ -199,6 +199,11 @@ def test_no_scene_is_written_over(sharp, small, tmp_path):
     assert path.read_bytes() == Path(small[1].path[0]).read_bytes()
 
 
+def test_predicting_hashes_no_scene(sharp, small, tmp_path, monkeypatch):
+    monkeypatch.setattr("seaicekit.scenes.remote.sha256", lambda path: pytest.fail(f"{path} is hashed"))
+    assert len(sik.predict(sharp, small[1].path[0], tmp_path)) == 1
+
+
 def test_what_an_earlier_call_made_of_a_scene_that_now_fails_goes(sharp, small, tmp_path):
     paths = {name: tmp_path / f"{name}.tif" for name in "ab"}
     for path in paths.values():

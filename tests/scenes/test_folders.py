@@ -34,8 +34,11 @@ def bad_files(folder):
 def test_bad_files_are_named_and_set_aside(tmp_path):
     names = bad_files(tmp_path)
     for name in names:
-        with pytest.raises(sik.InputError, match=name) as error:
-            scenes.check_scene(tmp_path / name)
+        with (
+            pytest.raises(sik.InputError, match=name) as error,
+            scenes.open_reader(tmp_path / name) as reader,
+        ):
+            scenes.check_scene(reader)
         assert "\n" not in str(error.value)
     with pytest.raises(sik.InputError, match=r"cut\.jpg.*6 more files"):
         sik.catalogue(tmp_path)
