@@ -74,9 +74,8 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def one_core(paths: list[Path], _folder: Path) -> tuple[Rows, Raw]:
     """Compare with the published form and a lean one, in memory, on one core."""
-    plain, fast = labels.Rule(nodata="ignore"), labels.Rule(nodata="ignore", background="fast")
+    plain = labels.Rule(nodata="ignore")
     raw: Raw = {}
-    equal = []
     for path in paths[: DISTINCT // 2]:
         bands, nodata = _read(path)
         rgb, none = np.ascontiguousarray(bands.transpose(1, 2, 0)), np.zeros_like(nodata)
@@ -87,13 +86,11 @@ def one_core(paths: list[Path], _folder: Path) -> tuple[Rows, Raw]:
         colours = np.array(published_form.COLOURS, np.uint8)[exact]
         if not (published_form.filter_three_channels(rgb) == colours).all():
             raise AssertionError(f"{path}: the published form gives other labels")
-        equal.append((labels.label_array(bands, none, fast)[0] == exact).mean())
         taken = seconds(
             {
                 "published filter": partial(published_form.filter_three_channels, rgb),
                 "lean filter": partial(published_form.filter_one_channel, rgb),
                 "filter": partial(labels.label_array, bands, none, plain),
-                "fast filter": partial(labels.label_array, bands, none, fast),
                 "median": partial(cv2.medianBlur, grey, 155),
                 "published label": partial(published_form.label_three_channels, rgb),
                 "lean label": partial(published_form.label_one_channel, rgb),
@@ -117,13 +114,6 @@ def one_core(paths: list[Path], _folder: Path) -> tuple[Rows, Raw]:
         row("one core", both + "a lean form's speed", ratio("lean filter", "filter"), ">= 1.3"),
         row("one core", "label only: times a lean form's speed", ratio("lean label", "label"), ">= 3"),
         row("one core", both + "the time of the median alone", ratio("filter", "median"), "<= 1.6"),
-        row(
-            "one core",
-            "fast background: times a lean form's speed",
-            ratio("lean filter", "fast filter"),
-            ">= 5",
-        ),
-        row("one core", "fast background: labels equal to exact", min(equal), ">= 0.99", "the worst scene"),
     ], raw
 
 
@@ -448,23 +438,6 @@ def illumination(paths: list[Path], _folder: Path) -> tuple[Rows, Raw]:
     return rows, {}
 
 
-def opaque(paths: list[Path], _folder: Path) -> tuple[Rows, Raw]:
-    """Score the rule for opaque cloud."""
-    rows = []
-    for sky, cover in (("otherwise clear", 0.0), ("under thin cloud too", 0.4)):
-        hits = found = there = 0
-        for scene, truth in _made(_size(paths), cloud=cover, opaque=0.2):
-            bands, nodata = scene.values, scene.coords["nodata"].values
-            got = labels.Rule(opaque="smooth").hidden(bands, None) & ~nodata
-            hidden = truth.coords["opaque"].values
-            hits, found, there = hits + (got & hidden).sum(), found + got.sum(), there + hidden.sum()
-        rows += [
-            row("opaque", f"{sky}: recall", hits / max(1, there)),
-            row("opaque", f"{sky}: precision", hits / max(1, found)),
-        ]
-    return rows, {}
-
-
 PARTS: dict[str, Callable[[list[Path], Path], tuple[Rows, Raw]]] = {
     "onecore": one_core,
     "engines": by_engine,
@@ -473,5 +446,4 @@ PARTS: dict[str, Callable[[list[Path], Path], tuple[Rows, Raw]]] = {
     "linear": linear,
     "scope": scope,
     "illumination": illumination,
-    "opaque": opaque,
 }

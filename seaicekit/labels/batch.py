@@ -82,8 +82,8 @@ def autolabel(
     progress : bool
         Show a bar with scenes and megapixels per second.
     **rule
-        As for `seaicekit.labels.Rule`: ``cloud_filter``, ``nodata``, ``window``, ``background``, ``scope``,
-        ``tile``, ``normalise``, ``opaque``.
+        As for `seaicekit.labels.Rule`: ``cloud_filter``, ``nodata``, ``window``, ``scope``, ``tile``,
+        ``normalise``, ``opaque``.
 
     Returns
     -------
@@ -242,7 +242,7 @@ def start_scene(task: Task) -> Result:
                 f'{task["path"]}: opaque "scl" needs its scene classification layer; append #scl=1'
             )
         metres = pixel_size(reader.crs, reader.transform)
-        filtered = rule.filter_for(reader.shape, metres)
+        filtered = rule.filter_for(metres)
         # The content, not the path or the time, so that a copy elsewhere gives the same bytes.
         made_of = [reader.made_of(), task["rule"], filtered, task["code"]]
         key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()

@@ -20,12 +20,7 @@ from seaicekit.files import InputError
 WINDOW = 155  # pixels of the background's median: 7.75 km at the paper's 50 m
 DILATION = 7  # pixels of the dilation before it
 CEILING = 235  # the stretched difference is cut off here, then stretched again
-EXACT_MAX = (
-    255  # OpenCV's median errs or raises for windows above about 350 pixels: this is as far as it is used
-)
-FAST_MAX = 39  # the fast background thins out the image until its window is no larger
-FAST_FROM = 512**2  # scenes of fewer pixels take milliseconds anyway, and are always done exactly
-SMOOTH_WINDOW, SMOOTH_SPREAD = 31, 2.5  # opaque cloud, by the rule: less spread than this over so many pixels
+EXACT_MAX = 255  # pixels: OpenCV's median errs or raises for windows above about 350
 
 
 def window_pixels(window: int | str, resolution: float | None = None) -> int:
@@ -61,11 +56,10 @@ def window_pixels(window: int | str, resolution: float | None = None) -> int:
     return count
 
 
-def thinning(window: int, shape: tuple[int, ...], fast: bool) -> int:
-    """Return by what power of two a scene of ``shape`` is thinned out before the median; 1 is exact."""
-    largest = FAST_MAX if fast and shape[0] * shape[1] >= FAST_FROM else EXACT_MAX
+def thinning(window: int) -> int:
+    """Return by what power of two a scene is thinned out before a median of ``window``; 1 is exact."""
     factor = 1
-    while window / factor > largest:
+    while window / factor > EXACT_MAX:
         factor *= 2
     return factor
 
@@ -133,32 +127,6 @@ def difference(grey: np.ndarray, window: int = WINDOW, factor: int = 1) -> np.nd
     (rows, columns) uint8
     """
     return cv2.bitwise_not(cv2.absdiff(grey, background(grey, window, factor)))
-
-
-def opaque(bands: np.ndarray, water_max: int) -> np.ndarray:
-    """Find cloud that nothing is seen through, by a rule: bright, and smooth over a wide window.
-
-    A pixel is opaque cloud if it lies in a window of 31 pixels a side that is brighter than open water and
-    in which grey spreads (standard deviation) by no more than 2.5. The rule is ours. It needs ice that
-    has a texture, and takes large smooth floes and fast ice for cloud: look before you believe it.
-
-    Parameters
-    ----------
-    bands : (3, rows, columns) uint8
-    water_max : int
-        Brightest open water.
-
-    Returns
-    -------
-    (rows, columns) bool
-    """
-    tone = to_grey(bands)
-    size, count = (SMOOTH_WINDOW, SMOOTH_WINDOW), SMOOTH_WINDOW**2
-    # Whole numbers, so that a block's sums are the scene's.
-    total = cv2.boxFilter(tone, cv2.CV_32S, size, normalize=False).astype(np.int64)
-    squares = cv2.boxFilter(tone.astype(np.uint16) ** 2, cv2.CV_32S, size, normalize=False).astype(np.int64)
-    smooth = (count * squares - total**2 <= (SMOOTH_SPREAD * count) ** 2) & (total > water_max * count)
-    return cv2.dilate(smooth.view(np.uint8), np.ones(size, np.uint8)) > 0
 
 
 def stretch_limits(counts: np.ndarray, low: float, high: float) -> tuple[int, int]:

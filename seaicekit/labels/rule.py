@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 NodataRule = Literal["mask", "ignore"]
-Background = Literal["exact", "fast"]
 Scope = Literal["scene", "tile"]
-OpaqueRule = Literal["off", "smooth", "scl"]
+OpaqueRule = Literal["off", "scl"]
 
 STRIP = 64  # rows
 
@@ -45,10 +44,8 @@ class Rule:
         "mask": the scene's no-data pixels come out as 255, enter the background as white and are not
         counted. "ignore": no pixel is special, as in the paper, whose black edges are open water.
     window : int or str
-        Window of the background, in pixels or as "7750 m". Above 255 pixels the background is the fast one.
-    background : "exact" or "fast"
-        "fast" takes the background from a thinned-out image, which changes under 1 % of the labels.
-        Scenes of under 512² pixels are always done exactly.
+        Window of the background, in pixels or as "7750 m". Above 255 pixels the background is taken from a
+        thinned-out image.
     scope : "scene" or "tile"
         "tile" filters each tile of ``tile`` pixels by itself, as the paper's Spark job does, and then labels
         depend on where the tiles lie. To scale the window with the tile, as 155 of 2048 is 19 of 256, give
@@ -58,9 +55,9 @@ class Rule:
     normalise : (low, high), optional
         Percentiles of the scene's brightness that are stretched to 0 and 255 before all else, to even out
         illumination.
-    opaque : "off", "smooth" or "scl"
-        Call cloud that hides the ice no data: by the rule of `seaicekit.labels.cloud_filter.opaque`, or where
-        the scene brings a scene classification layer (``#scl=1``) that says so.
+    opaque : "off" or "scl"
+        "scl": cloud that hides the ice is no data, where the scene brings a scene classification layer
+        (``#scl=1``).
 
     Raises
     ------
@@ -72,14 +69,13 @@ class Rule:
     cloud_filter: bool = True
     nodata: NodataRule = "mask"
     window: int | str = WINDOW
-    background: Background = "exact"
     scope: Scope = "scene"
     tile: int = 256
     normalise: tuple[float, float] | None = None
     opaque: OpaqueRule = "off"
 
     def __post_init__(self):
-        choices = {"nodata": NodataRule, "background": Background, "scope": Scope, "opaque": OpaqueRule}
+        choices = {"nodata": NodataRule, "scope": Scope, "opaque": OpaqueRule}
         for name, known in choices.items():
             if getattr(self, name) not in get_args(known):
                 options = ", ".join(get_args(known))
@@ -111,19 +107,14 @@ class Rule:
         """Make a rule from what `to_dict` returned."""
         return cls(**values | {"thresholds": Thresholds.from_dict(values["thresholds"])})
 
-    def filter_for(self, shape: tuple[int, ...], resolution: float | None) -> tuple[int, int]:
+    def filter_for(self, resolution: float | None) -> tuple[int, int]:
         """Return the window in pixels and the thinning of a scene's background."""
         window = cloud_filter.window_pixels(self.window, resolution)
-        extent = shape if self.scope == "scene" else (self.tile, self.tile)
-        return window, cloud_filter.thinning(window, extent, self.background == "fast")
+        return window, cloud_filter.thinning(window)
 
-    def hidden(self, bands: np.ndarray, scl: np.ndarray | None) -> np.ndarray | None:
-        """Return where opaque cloud hides the ice, (rows, columns) bool; None where it is not asked."""
-        if self.opaque == "smooth":
-            return cloud_filter.opaque(bands, self.thresholds.water_max)
-        if self.opaque == "scl":
-            return np.isin(np.asarray(scl), SCL_OPAQUE)
-        return None
+    def hidden(self, scl: np.ndarray | None) -> np.ndarray | None:
+        """Return where opaque cloud hides the ice, (rows, columns) bool; None where ``opaque`` is off."""
+        return None if self.opaque == "off" else np.isin(np.asarray(scl), SCL_OPAQUE)
 
     def blocks(self, shape: tuple[int, ...], block: int | None) -> list[Window]:
         """Cut a scene into blocks; where tiles are filtered by themselves, of whole tiles."""
@@ -133,10 +124,9 @@ class Rule:
 
     def seen_from(self, window: Window, shape: tuple[int, ...], filtered: tuple[int, int]) -> Window:
         """Return the block with all that its labels depend on around it."""
-        halo = cloud_filter.SMOOTH_WINDOW - 1 if self.opaque == "smooth" else 0
         if self.cloud_filter and self.scope == "scene":
-            return window.padded(halo + cloud_filter.halo(*filtered), shape, filtered[1])
-        return window.padded(halo, shape)
+            return window.padded(cloud_filter.halo(*filtered), shape, filtered[1])
+        return window
 
 
 def label_raw(
@@ -208,7 +198,7 @@ def measure(
         nodata = np.zeros_like(nodata)
     if ends:
         bands = cloud_filter.stretch_bands(bands, ends)
-    hidden = rule.hidden(bands, scl)
+    hidden = rule.hidden(scl)
     codes, grey = np.empty(nodata.shape, np.uint8), np.empty(nodata.shape, np.uint8)
     for rows in _strips(len(codes)):
         seen = None if hidden is None else hidden[rows]
@@ -290,8 +280,8 @@ def label(
     block : int, optional
         Work through blocks of this many pixels a side. The labels do not depend on it.
     **rule
-        As for `Rule`: ``cloud_filter``, ``nodata``, ``window``, ``background``, ``scope``, ``tile``,
-        ``normalise``, ``opaque``.
+        As for `Rule`: ``cloud_filter``, ``nodata``, ``window``, ``scope``, ``tile``, ``normalise``,
+        ``opaque``.
 
     Returns
     -------
@@ -380,7 +370,7 @@ def label_array(
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Label (3, rows, columns) uint8 bands and a no-data mask, as `label` does; return what `decide` does."""
     shape = nodata.shape
-    filtered = rule.filter_for(shape, resolution)
+    filtered = rule.filter_for(resolution)
     windows = rule.blocks(shape, block)
     if len(windows) == 1:
         whole = slice(None), slice(None)
@@ -417,7 +407,7 @@ def filter_scene(scene: xr.DataArray, rule: Rule | None = None) -> xr.DataArray:
     rule = replace(rule or Rule(), scope="scene", cloud_filter=True)
     bands, nodata, scl, ends = _layers(scene, rule)
     whole = slice(None), slice(None)
-    window = rule.filter_for(nodata.shape, scene_pixel_size(scene))
+    window = rule.filter_for(scene_pixel_size(scene))
     return _like(
         scene, corrected_brightness(*measure(bands, nodata, rule, whole, window, ends, scl), rule), "filtered"
     )

@@ -304,8 +304,7 @@ def _filtered(task: dict, reader: scenes.SceneReader, rule: labels.Rule) -> tupl
         raise InputError(f"{task['path']}: the model's filter needs its scene classification; append #scl=1")
     bands, nodata = reader.read()
     image = tiles.prepare_inputs(bands, nodata, "filtered", rule, metres, scl)
-    ends = labels.scene_stretch_limits(bands, nodata, rule)
-    hidden = rule.hidden(labels.stretch_bands(bands, ends) if ends else bands, scl)
+    hidden = rule.hidden(scl)
     void = nodata if rule.nodata == "mask" else np.zeros_like(nodata)  # as the labels that it learned
     return image, void if hidden is None else void | hidden
 

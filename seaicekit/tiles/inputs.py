@@ -83,7 +83,7 @@ def prepare_inputs(
         raise InputError(
             'inputs: the labels\' rule has opaque "scl"; open the scene with #scl=1, as for labelling'
         )
-    window, whole = rule.filter_for(nodata.shape, resolution), (slice(None), slice(None))
+    window, whole = rule.filter_for(resolution), (slice(None), slice(None))
     measured = labels.measure(
         bands, nodata, rule, whole, window, labels.scene_stretch_limits(bands, nodata, rule), scl
     )

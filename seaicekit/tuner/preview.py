@@ -129,10 +129,10 @@ class Preview:
 
     def _filter(self, rule: Rule, step: int) -> tuple[int, int]:
         """Return window and thinning of the filter's background, in a view's pixels."""
-        window, thinning = rule.filter_for(self.shape, self._resolution)
+        window, thinning = rule.filter_for(self._resolution)
         if step > 1:
             window = max(3, 2 * int(window / step / 2) + 1)
-            thinning = labels.thinning(window, self.overview.nodata.shape, rule.background == "fast")
+            thinning = labels.thinning(window)
         return window, thinning
 
     def codes(self, rule: Rule, view: View | None = None) -> np.ndarray:

@@ -17,7 +17,7 @@ from benchmarks.published_form import (
 
 
 def test_bench_label_writes_rows_and_what_they_are_made_of(tmp_path):
-    parts = ("onecore", "phases", "scope", "illumination", "opaque", "linear")
+    parts = ("onecore", "phases", "scope", "illumination", "linear")
     asked = ("label", "--scenes", 4, "--size", 256, "--json", tmp_path / "b.json", "--part", *parts)
     done = command(*asked, module="benchmarks")
     assert done.returncode == 0, done.stderr

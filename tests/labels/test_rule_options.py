@@ -153,7 +153,7 @@ def test_wide_windows_are_right_where_opencv_is_not(window):
     scene, _ = sik.scenes.synthetic_scene(5, (500, 460), cloud=0.3)
     grey = cv2.cvtColor(np.ascontiguousarray(scene.values.transpose(1, 2, 0)), cv2.COLOR_RGB2GRAY)
     places = np.random.default_rng(0).integers((0, 0), grey.shape, (60, 2))
-    factor = labels.thinning(window, grey.shape, False)
+    factor = labels.thinning(window)
     assert factor == 2
     got = labels.background(grey, window, factor)[tuple(places.T)]
     wanted = exact_medians(grey, window, places)
@@ -161,31 +161,6 @@ def test_wide_windows_are_right_where_opencv_is_not(window):
     whole = sik.label(scene, window=window)
     for block in (100, 256):
         np.testing.assert_array_equal(sik.label(scene, window=window, block=block), whole)
-
-
-def test_fast_background_on_every_real_scene(real):
-    paths = [
-        *sik.scenes.find_scenes(f"{real}/modis_dev/**/*truecolor*"),
-        *sik.scenes.find_scenes(f"{real}/ross_sea_peer/*input*"),
-        *sik.scenes.find_scenes(f"{real}/ross_sea_peer/filtered*"),
-        f"{real}/s2_cog/TCI.tif",
-        *sik.scenes.find_scenes(f"{real}/s2_greenland_22WEV/*.png"),
-    ]
-    for path in paths:
-        with sik.scenes.open_reader(path) as reader:
-            bands, nodata = reader.read()
-        exact, fast = (
-            labels.label_array(bands, nodata, labels.Rule(background=b))[0] for b in ("exact", "fast")
-        )
-        assert (exact == fast).mean() >= 0.99, path
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.integers(513, 700), st.integers(513, 620), st.integers(100, 400), st.integers(0, 9))
-def test_fast_background_does_not_depend_on_blocks(rows, cols, block, seed):
-    scene, _ = sik.scenes.synthetic_scene(seed, (rows, cols), cloud=0.3)
-    whole = sik.label(scene, background="fast")
-    np.testing.assert_array_equal(sik.label(scene, background="fast", block=block), whole)
 
 
 def test_tile_scope_is_each_tile_by_itself(cloudy):
@@ -200,20 +175,6 @@ def test_tile_scope_is_each_tile_by_itself(cloudy):
         np.testing.assert_array_equal(sik.label(scene, scope="tile", nodata="ignore", block=block), by_tile)
     scaled = sik.label(scene, scope="tile", tile=128, window=19, nodata="ignore")
     assert (scaled != by_tile).any() and (by_tile != sik.label(scene, nodata="ignore")).any()
-
-
-def test_opaque_cloud_is_no_data_of_its_own_kind(tmp_path):
-    scene, truth = sik.scenes.synthetic_scene(2, (700, 700), opaque=0.2)
-    hidden, outside = truth.coords["opaque"].values, scene.nodata.values
-    found = cloud_filter.opaque(scene.values, 30) & ~outside
-    assert (found & hidden).sum() / hidden.sum() > 0.95 and (found & hidden).sum() / found.sum() > 0.9
-    label = sik.label(scene, opaque="smooth")
-    np.testing.assert_array_equal(label.values == 255, found | outside)
-    for block in (90, 256):
-        np.testing.assert_array_equal(sik.label(scene, opaque="smooth", block=block), label)
-    assert (sik.label(scene).values[hidden & ~outside] != 255).all()  # off unless asked
-    rule = labels.Rule(opaque="smooth")
-    assert labels.label_array(scene.values, outside, rule)[1]["opaque_cloud"] == found.sum()
 
 
 def test_scene_classification_as_cloud_mask_only_on_request(real, tmp_path):
