@@ -1,10 +1,12 @@
 """The lessons as a learner has them: in a real JupyterLab, with guesses and with right and wrong answers."""
 
+import base64
 import json
 import re
 import urllib.error
 import urllib.request
 
+import cv2
 import nbformat
 import numpy as np
 import psutil
@@ -75,10 +77,11 @@ def check_outputs(notebook, number):
         assert re.search(r"your guess: 50.*\nthe truth: [\d.e+-]+", shown), shown
     answers = [said(cell) for cell in code if re.search(r'check\("\d\.\d"', cell.source)]
     assert [shown.split(".")[0] for shown in answers] == ["Not yet", "Right"] * len(EXERCISES[number])
-    for image in (
-        output for cell in code for output in cell.outputs if "image/png" in output.get("data", {})
-    ):
-        assert len(image["data"]["image/png"]) > 5000
+    encoded = [output.get("data", {}).get("image/png") for cell in code for output in cell.outputs]
+    pictures = [cv2.imdecode(np.frombuffer(base64.b64decode(each), np.uint8), 1) for each in encoded if each]
+    assert len(pictures) >= 3
+    for picture in pictures:
+        assert min(picture.shape[:2]) > 100 and picture.std() > 5  # something is drawn
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +98,7 @@ def test_a_lesson_on_one_core_in_little_memory(lab, number):
         seconds = run(lab[0], f"notebooks/lessons/{PATHS[number].name}", notebook)
         left = psutil.wait_procs(psutil.Process(lab[1]).children(recursive=True), timeout=20)[1]
     assert not left, "nothing stays running"
-    assert memory["peak"] <= MOST_GB * 1e9 and seconds  # how many, `test_a_lesson_as_it_is` asks
+    assert 0.2e9 < memory["peak"] <= MOST_GB * 1e9 and 1 < seconds <= MOST_SECONDS
     check_outputs(notebook, number)
     shown = " ".join(said(cell) for cell in notebook.cells if cell.cell_type == "code")
     if number == 5:

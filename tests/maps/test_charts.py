@@ -95,7 +95,7 @@ def test_confusion_has_a_row_and_a_share_for_each_class(legend):
         maps.confusion_matrix(counts[:2], legend)
 
 
-def test_reliability_is_drawn_at_its_bins(tmp_path):
+def test_reliability_is_drawn_at_its_bins():
     percent = np.repeat([60, 90, 100], [100, 50, 50]).astype(np.uint8)[None]
     right = np.concatenate([np.arange(100) < 50, np.arange(50) < 45, np.ones(50, bool)])[None]
     reference = np.ones((1, 200), np.uint8)
@@ -104,8 +104,6 @@ def test_reliability_is_drawn_at_its_bins(tmp_path):
     assert [(patch.get_x(), patch.get_height()) for patch in upper.patches] == [(50, 50), (80, 90), (90, 100)]
     assert [patch.get_height() for patch in lower.patches] == [50, 25, 25]
     assert upper.get_legend().get_title().get_text() == "expected calibration error 5.0 %"
-    maps.save(figure, tmp_path / "a.png")
-    assert (tmp_path / "a.png").stat().st_size > 5000
 
 
 def test_tables_can_be_saved_and_read_again(tables, tmp_path):

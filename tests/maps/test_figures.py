@@ -3,22 +3,71 @@ import numpy as np
 import pytest
 import shapely
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 import seaicekit as sik
 from seaicekit import maps
 
 
-def test_figures_are_drawn(small, tmp_path):
-    _, labelled, _ = small
-    figures = [
-        maps.gallery(labelled.path),
-        maps.labelled(labelled.path, sik.Thresholds(), labelled.labels),
-        maps.histogram(list(labelled.path), sik.Thresholds()),
-        maps.curves([{"epoch": 1, "loss": 1, "val_loss": 2, "accuracy": 0.5, "val_accuracy": 0.4}]),
+def images(figure):
+    """Return the pixels of all images in a figure, axis by axis."""
+    return [image.get_array() for axis in figure.axes for image in axis.images]
+
+
+def test_gallery_shows_each_scene_below_its_name(small):
+    labelled = small[1].set_index("scene")
+    figure = maps.gallery(labelled.path)
+    assert [axis.get_title() for axis in figure.axes] == list(labelled.index)
+    for pixels, path in zip(images(figure), labelled.path, strict=True):
+        np.testing.assert_array_equal(pixels, maps.rgb(path))
+
+
+def test_labelled_shows_scenes_beside_their_labels(small):
+    labelled = small[1].set_index("scene").iloc[:2]
+    cuts = sik.Thresholds()
+    figure = maps.labelled(labelled.path, cuts, labelled.labels)
+    axes = [axis for axis in figure.axes if axis.images]
+    assert [axis.get_title() for axis in axes[:3]] == ["scene", "cuts alone", "filter and cuts"]
+    assert [axis.get_ylabel() for axis in axes[::3]] == list(labelled.index)
+    shown = iter(images(figure))
+    for path, raster in zip(labelled.path, labelled.labels, strict=True):
+        scene = sik.open_scene(path)
+        alone = sik.labels.label_raw(scene.values, scene.coords["nodata"].values, cuts)
+        expected = [maps.rgb(path), maps.coloured(alone), maps.coloured(sik.scenes.read_codes(raster))]
+        for pixels in expected:
+            np.testing.assert_array_equal(next(shown), pixels)
+    assert next(shown, None) is None
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == [*(entry.name for entry in sik.classes.LEGEND), "no data"]
+
+
+def test_histogram_counts_the_pixels_of_each_brightness(small):
+    paths = list(small[1].path)
+    axis = maps.histogram(paths, sik.Thresholds(40, 190)).axes[0]
+    counts = sum(sik.thresholds.scene_histogram(path) for path in paths)
+    heights = np.array([bar.get_height() for bar in axis.patches])
+    np.testing.assert_allclose(heights / heights.sum(), counts / counts.sum())
+    assert {40, 190} <= {round(float(line.get_xdata()[0])) for line in axis.lines}
+
+
+def test_curves_follow_the_history():
+    history = [
+        {"epoch": 1, "loss": 1, "val_loss": 2, "accuracy": 0.5, "val_accuracy": 0.4},
+        {"epoch": 2, "loss": 0.5, "val_loss": 1.5, "accuracy": 0.7, "val_accuracy": 0.6},
     ]
-    for number, figure in enumerate(figures):
-        maps.save(figure, tmp_path / f"{number}.png")
-        assert cv2.imread(str(tmp_path / f"{number}.png")).std() > 5
+    axes = maps.curves(history).axes
+    for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
+        for line, column in zip(axis.lines, (name, f"val_{name}"), strict=True):
+            assert list(line.get_xdata()) == [1, 2]
+            assert list(line.get_ydata()) == [row[column] for row in history]
+    assert [text.get_text() for text in axes[1].get_legend().get_texts()] == ["training tiles", "test tiles"]
+
+
+def test_save_writes_the_figure_as_png_and_returns_it(tmp_path):
+    figure = Figure(figsize=(2, 1), facecolor="#3465a4")
+    assert maps.save(figure, tmp_path / "a.png") is figure
+    pixels = cv2.imread(str(tmp_path / "a.png"))[..., ::-1]
+    assert pixels.shape[1] > pixels.shape[0] > 100 and (pixels == (0x34, 0x65, 0xA4)).all()
 
 
 def feature(number, *boxes, day=None):

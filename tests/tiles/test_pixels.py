@@ -20,7 +20,7 @@ POND = Range(7, "melt pond", "#3a7bd5", value=(60, 110))
 
 @pytest.fixture
 def kept(tmp_path):
-    """Return what fills a `data.Tiles` of a tile index."""
+    """Return what fills a `tiles.Tiles` of a tile index."""
     files = []
 
     def fill(table, variant="rgb", targets="labels", where=tmp_path / "tiles.parquet"):
@@ -235,20 +235,22 @@ def test_memory_for_the_papers_tiles(tmp_path):
     code = f"""
         import json, os, resource, tempfile
         import numpy as np, pandas as pd, psutil, tensorflow as tf
-        from seaicekit import classes, data
+        from seaicekit import classes, tiles
 
         table = pd.read_parquet({str(tmp_path / "tiles.parquet")!r})
         peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         before = psutil.Process().memory_info().rss
         with tempfile.TemporaryFile(dir={str(tmp_path)!r}) as file:
-            made = data.Tiles(table, "rgb", classes.LEGEND, data.wanted(table, "labels", ""), file.fileno())
+            wanted = tiles.target_rasters(table, "labels", "")
+            made = tiles.Tiles(table, "rgb", classes.LEGEND, wanted, file.fileno())
             made.fill()
             filled = peak()
-            share = data.order(len(table), 0, 0, 16, 0, 1)
+            share = tiles.epoch_order(len(table), 0, 0, 16, 0, 1)
             seen = sum(len(x) for x, _ in made.batches(share, [0, 0]))
         print(json.dumps([len(table), seen, filled - before, peak() - before]))
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     count, seen, filled, total = json.loads(done.stdout.splitlines()[-1])
     print(f"above the libraries: {filled / 1e9:.2f} GB filled, {total / 1e9:.2f} GB after an epoch")
     assert count == seen == 4224 and total < 1e9
