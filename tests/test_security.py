@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import command
+from conftest import command_here
 
 import seaicekit as sik
 from seaicekit import files, pipeline
@@ -40,7 +40,7 @@ def tree(folder):
 )
 def test_a_parameter_file_runs_nothing(text, tmp_path):
     (tmp_path / "params.yaml").write_text(f"synthetic_count: 2\n{text}\n")
-    done = command("run", "params.yaml", cwd=tmp_path)
+    done = command_here("run", "params.yaml", cwd=tmp_path)
     assert done.returncode == 2 and "not YAML" in done.stderr and tree(tmp_path) == ["params.yaml"]
 
 

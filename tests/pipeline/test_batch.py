@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import pandas as pd
 import psutil
 import pytest
-from conftest import command
+from conftest import command, command_here
 
 import seaicekit as sik
 from seaicekit import pipeline
@@ -183,7 +183,7 @@ def test_a_moved_run_is_left_as_it_is(killed, tmp_path):
         assert b"again" not in (tmp_path / "moved" / name).read_bytes()
     for folder in (".", "figures"):
         (tmp_path / "moved" / folder / f"{PARTIAL}left").mkdir()
-    done = command("run", "--out", tmp_path / "moved", *given(TINY))
+    done = command_here("run", "--out", tmp_path / "moved", *given(TINY))
     assert done.returncode == 0 and done.stderr.count("unchanged") == 5, done.stderr
     assert partial(tmp_path) == []
 
@@ -242,7 +242,7 @@ def test_ctrl_c_ends_every_stage_within_ten_seconds(stage, tmp_path):
 
 
 def test_one_stage_alone_needs_those_before_it_and_none_after(tmp_path):
-    done = command("run", "--only", "03", "--out", tmp_path / "run", *given(TINY))
+    done = command_here("run", "--only", "03", "--out", tmp_path / "run", *given(TINY))
     assert (
         done.returncode == 2 and "01_scenes: not done yet" in done.stderr and list(tmp_path.iterdir()) == []
     )
@@ -288,7 +288,7 @@ def test_damaged_records_and_products_stop_nothing(tmp_path):
 
 @pytest.mark.parametrize("arguments", [("epochs", "[1"), ("dates", "2019-02-30"), ("epochs", "{a: 1, a: 2}")])
 def test_values_that_are_no_yaml_are_told(arguments):
-    done = command("run", "-p", *arguments)
+    done = command_here("run", "-p", *arguments)
     assert done.returncode == 2 and "not YAML" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -297,7 +297,7 @@ def test_a_list_makes_a_grid_that_shares_what_it_can(undisturbed, tmp_path):
     shutil.copytree(undisturbed[0], tmp_path / "grid" / "epochs=2")
     (tmp_path / "grid" / ".seaicekit-sweep").touch()
     lists = TINY | {"epochs": [2, 1]}
-    planned = command("run", "--dry-run", "--out", tmp_path / "grid", *given(lists))
+    planned = command_here("run", "--dry-run", "--out", tmp_path / "grid", *given(lists))
     assert planned.stdout.count("leave") == 5 and planned.stdout.count("run  ") == 5
     done = command("run", "--out", tmp_path / "grid", *given(lists))
     assert done.returncode == 0, done.stderr
@@ -319,7 +319,9 @@ def test_a_list_makes_a_grid_that_shares_what_it_can(undisturbed, tmp_path):
         "epochs=1/report.html",
     ]
     same(undisturbed[0], tmp_path / "grid" / "epochs=2")
-    done = command("report", tmp_path / "grid" / "epochs=1", undisturbed[0], "--out", tmp_path / "both.html")
+    done = command_here(
+        "report", tmp_path / "grid" / "epochs=1", undisturbed[0], "--out", tmp_path / "both.html"
+    )
     assert done.returncode == 0 and "grid/epochs=1" in (tmp_path / "both.html").read_text(), done.stderr
 
 

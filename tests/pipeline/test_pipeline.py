@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 import yaml
-from conftest import ROOT, command
+from conftest import ROOT, SHARED, command, command_here
 
 import seaicekit as sik
 from seaicekit import pipeline
@@ -136,13 +136,15 @@ def test_report_is_one_page_and_its_numbers_are_the_manifests(demo):
 
 @pytest.fixture(scope="session")
 def own(tmp_path_factory):
-    """A run on a person's own folder: a PNG without CRS, a grey JPEG, a GeoTIFF, and two bad files."""
+    """A run on a folder of a PNG without CRS, a grey JPEG, a GeoTIFF, a real scene, and two bad files."""
     folder = tmp_path_factory.mktemp("own") / "my scénes <b>"
     folder.mkdir()
     for seed, name in ((1, "first.png"), (2, "second <i>.jpg")):
         scene, _ = sik.scenes.synthetic_scene(seed, (130, 170), cloud=0.3)
         cv2.imwrite(str(folder / name), scene.values.transpose(1, 2, 0)[..., ::-1])
     sik.scenes.write_synthetic(folder, 3, (150, 140))
+    for path in SHARED.glob("modis_dev/*okhostk*/*aqua.truecolor*"):  # none where the real imagery is absent
+        shutil.copy(path, folder / "real.tif")
     (folder / "cut.png").write_bytes((folder / "first.png").read_bytes()[:9000])
     (folder / "notes.png").write_text("no picture")
     params = folder.parent / "params.yaml"
@@ -153,6 +155,7 @@ def own(tmp_path_factory):
         "launcher": "inprocess",
         "engine": "processes",
         "width": 2,
+        "water_max": 80,
     }
     params.write_text(yaml.safe_dump(settings))
     (folder / "truth").rename(folder.parent / "elsewhere")
@@ -171,7 +174,8 @@ def test_own_scenes_without_truth_have_no_accuracy(own):
     assert "notes.png: cannot be read" in done.stdout
     learned = manifest["figures"]["agreement"] > manifest["figures"]["agreement_majority"]
     assert ("has not learned" in done.stdout) != learned
-    assert manifest["figures"]["scenes"] == 3 and manifest["parameters"]["epochs"] == 1
+    assert manifest["figures"]["scenes"] == 3 + (out / "maps" / "real.tif").exists()
+    assert manifest["parameters"]["epochs"] == 1 and manifest["thresholds"]["water_max"] == 80
     for name, shape in (
         ("first", (130, 170)),
         ("second <i>", (130, 170)),
@@ -185,40 +189,9 @@ def test_report_escapes_file_names(own):
     assert "second &lt;i&gt;" in page and "<i>" not in page and "scénes &lt;b&gt;" in page
 
 
-def test_real_imagery_runs(real, tmp_path):
-    done = command(
-        "run",
-        "--scenes",
-        f"{real}/modis_dev/*okhostk*/*truecolor*",
-        "--out",
-        tmp_path / "out",
-        "-p",
-        "learning_rate",
-        "1e-3",
-        "-p",
-        "epochs",
-        "1",
-        "-p",
-        "ranks",
-        "1",
-        "-p",
-        "launcher",
-        "inprocess",
-        "-p",
-        "engine",
-        "serial",
-        "-p",
-        "width",
-        "2",
-        "-p",
-        "water_max",
-        "80",
-    )
-    assert done.returncode == 0, done.stderr
-    manifest = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert "accuracy" not in manifest["figures"] and manifest["thresholds"]["water_max"] == 80
-    with rasterio.open(next((tmp_path / "out" / "maps").glob("*aqua.truecolor.tif"))) as source:
-        assert source.crs.to_epsg() == 3413
+def test_real_imagery_runs(own, real):
+    with rasterio.open(own[0] / "maps" / "real.tif") as source:
+        assert source.crs.to_epsg() == 3413 and source.shape == (200, 200)
 
 
 def tree(folder):
@@ -313,7 +286,7 @@ def test_bad_input_is_one_line_exit_two_and_nothing_written(case, tmp_path):
     elif case == "one_tile":
         named = "single tile"
     before = tree(tmp_path)
-    done = command(*arguments, cwd=tmp_path)
+    done = command_here(*arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stderr.strip().count("\n") == 0 and named in done.stderr and "Traceback" not in done.stderr
     assert tree(tmp_path) == before
@@ -365,6 +338,6 @@ def test_parameters_are_declared_once_and_typed():
 
 
 def test_help_and_version():
-    assert "demo" in command("--help").stdout and "PARAMS.yaml" in command("run", "--help").stdout
-    assert command("--version").stdout.strip() == f"seaicekit {sik.__version__}"
-    assert command("dem").returncode == 2
+    assert "demo" in command("--help").stdout and "PARAMS.yaml" in command_here("run", "--help").stdout
+    assert command_here("--version").stdout.strip() == f"seaicekit {sik.__version__}"
+    assert command_here("dem").returncode == 2

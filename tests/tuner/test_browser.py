@@ -12,7 +12,7 @@ import urllib.request
 import numpy as np
 import psutil
 import pytest
-from conftest import ROOT, command
+from conftest import ROOT, command_here
 from PIL import Image
 
 import seaicekit as sik
@@ -270,5 +270,5 @@ def test_tune_tells_wrong_input_before_it_opens_a_page(tmp_path):
         (["nowhere"], "nowhere"),
         (["--thresholds", tmp_path / "cuts.json"], "let them not cross"),
     ):
-        done = command("tune", *arguments, cwd=tmp_path, timeout=60)
+        done = command_here("tune", *arguments, cwd=tmp_path)
         assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
