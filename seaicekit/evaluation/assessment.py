@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seaicekit import scenes
-from seaicekit.evaluation import inputs
 from seaicekit.evaluation.calibration import reliability
 from seaicekit.evaluation.matrices import ice_share, sea_rows
-from seaicekit.evaluation.references import common_legend
-from seaicekit.evaluation.rules import compare, concentration, fit_table, score_tiles
+from seaicekit.evaluation.references import common_legend, evaluate
+from seaicekit.evaluation.rules import CALIBRATED, FIXED, compare, concentration, fit_table
 from seaicekit.evaluation.similarity import ssim
-from seaicekit.evaluation.strata import CALIBRATED, FIXED, MAJORITY, stratified
+from seaicekit.evaluation.strata import MAJORITY, stratified
 from seaicekit.files import InputError
 from seaicekit.thresholds import Thresholds
-from seaicekit.tiles import labelling_rule, mask_outside_tiles
+from seaicekit.tiles import labelling_rule
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from seaicekit.classes import SeaIceClass
     from seaicekit.scenes import Raster
 
 MAP, LABELS = "U-Net", "filter and cuts"
@@ -71,55 +68,50 @@ def assess(
         ``ssim`` of labels and of map against the truth, empty without; None where no window of it is whole.
     """
     test = tiles[tiles["split"] == "test"]
-    truths = catalogue["truth"][test["scene"].unique()].dropna().to_dict()
-    reference = truths or {name: labels[name] for name in test["scene"].unique()}
-    chosen = test[test["scene"].isin(list(reference))]
+    names = list(test["scene"].unique())
+    truths = catalogue["truth"][names].dropna().to_dict()
+    reference = truths or {name: labels[name] for name in names}
     maps, confidences, made = (
-        _of(each, reference) for each in (predicted["map"], predicted["confidence"], labels)
+        {name: each[name] for name in reference}
+        for each in (predicted["map"], predicted["confidence"], labels)
     )
+    chosen = test[test["scene"].isin(list(reference))]
     legend = common_legend(
         [*maps.values(), *made.values()], list(reference.values()), None, thresholds.legend
     )
-    looked = _table(labels, catalogue["truth"], tiles, bool(truths)) if variant == "filtered" else {}
-    ends = {
-        name: labelling_rule(raster)[1]
-        for name, raster in made.items()
-        if isinstance(raster, str | os.PathLike)
-    }
+    files = {name: raster for name, raster in made.items() if isinstance(raster, str | os.PathLike)}
+    ends = {name: labelling_rule(raster)[1] for name, raster in files.items()}
+    calibrated = any(ends.values()) or thresholds != Thresholds()  # the paper's cuts stand there anyway
+    look_up = _look_up(labels, catalogue["truth"], tiles, bool(truths)) if variant == "filtered" else {}
     table = compare(
         {MAP: maps} | ({LABELS: made} if truths else {}),
         reference,
         chosen,
         images=catalogue["path"].to_dict(),
-        thresholds=thresholds
-        if any(ends.values()) or thresholds != Thresholds()
-        else None,  # the paper's stand there
+        thresholds=thresholds if calibrated else None,
         ends=ends,
-        tables=[LABELS] if looked and truths else [],
+        tables=[LABELS] if look_up and truths else [],
         legend=legend,
-        **looked,
+        **look_up,
     )
-    alike = {LABELS: made, MAP: maps} if truths else {}
+    counts = stratified({MAP: maps}, reference, chosen, legend=legend).of(MAP).sum(axis=0)
     return {
         "against": "truth" if truths else "labels",
         "table": table,
-        "confusion": {
-            "counts": stratified({MAP: maps}, reference, chosen, legend=legend).of(MAP).sum(axis=0).tolist(),
-            "classes": [entry.name for entry in legend],
-        },
-        "agreement": score_tiles(predicted["map"], labels, test, legend),
+        "confusion": {"counts": counts.tolist(), "classes": [entry.name for entry in legend]},
+        "agreement": evaluate(predicted["map"], labels, legend=legend, tiles=test),
         "legend": legend,
-        "reliability": reliability(maps, confidences, reference, chosen=chosen, legend=legend),
+        "reliability": reliability(maps, confidences, reference, legend=legend, tiles=chosen),
         "concentration": concentration(maps, reference, chosen, legend=legend),
-        "ssim": {rule: _similarity(given, reference, chosen, legend) for rule, given in alike.items()},
+        "ssim": {
+            rule: _similarity(rasters, reference, legend=legend, tiles=chosen)
+            for rule, rasters in {LABELS: made, MAP: maps}.items()
+            if truths
+        },
     }
 
 
-def _of(rasters: Mapping[str, Raster], names: Iterable[str]) -> dict[str, Raster]:
-    return {name: rasters[name] for name in names}
-
-
-def _table(labels: Mapping[str, Raster], truth: pd.Series, tiles: pd.DataFrame, by_truth: bool) -> dict:
+def _look_up(labels: Mapping[str, Raster], truth: pd.Series, tiles: pd.DataFrame, by_truth: bool) -> dict:
     """Fit the three-entry table to the training tiles.
 
     The filter's output has three values, which are the labels.
@@ -131,22 +123,11 @@ def _table(labels: Mapping[str, Raster], truth: pd.Series, tiles: pd.DataFrame, 
 
 
 def _similarity(
-    given: Mapping[str, Raster],
-    reference: Mapping[str, Raster],
-    tiles: pd.DataFrame,
-    legend: Sequence[SeaIceClass],
+    rasters: Mapping[str, Raster], reference: Mapping[str, Raster], **options: Any
 ) -> float | None:
-    """Return the structural similarity on the chosen tiles, None where no window is whole."""
-    import xarray as xr
-
-    seen = {}
-    for name, raster in given.items():
-        layer = inputs.read(raster, name)
-        kept = mask_outside_tiles(layer.values, tiles[tiles["scene"] == name])
-        located = xr.DataArray(kept, dims=("y", "x"))
-        seen[name] = scenes.georeference(located, layer.crs, layer.transform) if layer.crs else kept
+    """Return the structural similarity; None where no window is whole."""
     try:
-        return ssim(seen, reference, legend=legend)["ssim"]
+        return ssim(rasters, reference, **options)["ssim"]
     except InputError:
         return None
 

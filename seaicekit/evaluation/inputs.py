@@ -1,4 +1,4 @@
-"""Bring rasters that people have, with codes and grids of their own, to a prediction's grid and legend."""
+"""Read class rasters of any codes and grid, and bring them to a prediction's grid and legend."""
 
 from __future__ import annotations
 
@@ -10,28 +10,36 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from seaicekit import labels, scenes
+from seaicekit import labels, scenes, thresholds
 from seaicekit.classes import LEGEND, NODATA, SeaIceClass
 from seaicekit.files import InputError
 
 if TYPE_CHECKING:
     from seaicekit.scenes import Raster
 
-OTHER = NODATA + 1  # the codes from here on stand for what a class mapping does not name
 PLAIN_COLOUR = "#808080"  # of a class whose raster has no colour table
 
-Mapped = Mapping[object, int | None]  # a person's code → our code, None for no data
+ClassMapping = Mapping[Any, int | None]  # a foreign code → our code, None for no data
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A raster in memory.
+    """A raster in memory, as indices into the list of its values.
 
-    (rows, columns) values, where it has no data, its grid (None where it has none), its name.
+    Attributes
+    ----------
+    indices : (rows, columns) uint8
+        For each pixel the index of its value, 255 for no data.
+    values : list
+        The different values, such as class codes.
+    crs, transform
+        None for an array without georeference.
+    name : str
+        For messages.
     """
 
-    values: np.ndarray
-    nodata: np.ndarray
+    indices: np.ndarray
+    values: list
     crs: Any
     transform: Any
     name: str
@@ -39,43 +47,94 @@ class Layer:
     @property
     def shape(self) -> tuple[int, ...]:
         """Rows and columns."""
-        return self.values.shape
+        return self.indices.shape
+
+    def positions(self, legend: Sequence[SeaIceClass], classes: ClassMapping | None = None) -> np.ndarray:
+        """Return each pixel's position in the legend, (rows, columns) uint8, 255 for no data.
+
+        Parameters
+        ----------
+        legend : sequence of SeaIceClass
+        classes : dict, optional
+            The raster's codes → codes of the legend, or None for no data. Values that it does not name are
+            no data. Without it values are codes, or names, of the legend.
+
+        Raises
+        ------
+        InputError
+            A code that is not in the legend.
+        """
+        codes: dict[Any, int] = {entry.code: position for position, entry in enumerate(legend)}
+        if classes is None:
+            codes_of_values = _codes_by_legend(self, legend)
+        else:
+            check_classes(classes, legend)
+            codes_of_values = [classes.get(value) for value in self.values]
+        table = np.full(256, NODATA, np.uint8)
+        table[: len(self.values)] = [codes.get(code, NODATA) for code in codes_of_values]
+        return cv2.LUT(self.indices, table)
 
 
-def read(raster: Raster, name: str = "array") -> Layer:
-    """Read a path, an `xarray.DataArray` or an array; 255 is no data in 8 bits, and what a file declares.
+def _codes_by_legend(layer: Layer, legend: Sequence[SeaIceClass]) -> list[int | None]:
+    known = {entry.code for entry in legend}
+    names = {thresholds.plain_name(entry.name): entry.code for entry in legend}
+    codes = [names.get(thresholds.plain_name(each), thresholds.as_integer(each)) for each in layer.values]
+    for code, value in zip(codes, layer.values, strict=True):
+        if code not in known:
+            listed = ", ".join(f"{entry.code} {entry.name}" for entry in legend)
+            raise InputError(
+                f"{layer.name}: code {value!r} is not in the legend ({listed}); "
+                "give the legend, or map the classes"
+            )
+    return codes
+
+
+def check_classes(classes: ClassMapping, legend: Sequence[SeaIceClass]) -> None:
+    """Refuse a class mapping to a code that is not in the legend."""
+    known = [entry.code for entry in legend]
+    for value, code in classes.items():
+        if isinstance(code, bool) or code not in (*known, NODATA, None):
+            codes = ", ".join(map(str, sorted(known)))
+            raise InputError(f"classes: {value!r} → {code!r}, but the legend has {codes}; None means no data")
+
+
+def read(raster: Raster, name: str = "array", classes: ClassMapping | None = None) -> Layer:
+    """Read a path, an `xarray.DataArray` or an array.
+
+    No data is what a file declares, and 255 where it declares nothing. A 255 that ``classes`` names is a
+    class.
 
     Raises
     ------
     InputError
-        It cannot be read, is not one band, or is empty.
+        It cannot be read, is not one band, is empty, or has more than 255 different values.
     """
     if isinstance(raster, str | os.PathLike):
+        name = str(raster)
         with scenes.open_raster(raster) as source:
             if source.count != 1:
-                raise InputError(
-                    f"{raster}: has {source.count} bands; give a raster of class codes, with one"
-                )
+                raise InputError(f"{name}: has {source.count} bands; give a raster of class codes, with one")
             values, nodata = source.read(1), source.read_masks(1) == 0
             # GDAL's mask knows only what the file declares, and plain PNGs of labels declare nothing.
-            declared = source.nodata is not None
-            layer = Layer(values, nodata, source.crs, source.transform, str(raster))
+            crs, transform, declared = source.crs, source.transform, source.nodata is not None
     else:
-        layer, declared = _of_array(raster, name), False
-    if layer.values.ndim != 2 or not layer.values.size:
-        raise InputError(f"{layer.name}: {layer.shape} pixels; class codes must be (rows, columns), and some")
-    if layer.values.dtype.kind not in "biuf":
-        raise InputError(f"{layer.name}: class codes must be numbers, not {layer.values.dtype}")
-    nodata = layer.nodata
-    if layer.values.dtype.kind == "f":
-        nodata = nodata | np.isnan(layer.values)
-    return replace(layer, nodata=nodata if declared else nodata | (layer.values == NODATA))
+        values, nodata, crs, transform, declared = *_from_array(raster), False
+    if values.ndim != 2 or not values.size:
+        raise InputError(f"{name}: {values.shape} pixels; class codes must be (rows, columns), and some")
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"{name}: class codes must be numbers, not {values.dtype}")
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
+    if classes and NODATA in classes:
+        nodata = nodata & (values != NODATA)
+    elif not declared:
+        nodata = nodata | (values == NODATA)
+    return Layer(*_indexed(values, nodata | (values != values), name), crs, transform, name)  # NaN ≠ NaN
 
 
-def _of_array(raster: Any, name: str) -> Layer:
-    crs = transform = None
+def _from_array(raster: Any) -> tuple[np.ndarray, np.ndarray, Any, Any]:
     values = np.asarray(raster)
-    nodata = np.zeros(values.shape, bool)
+    nodata, crs, transform = np.zeros(values.shape, bool), None, None
     if hasattr(raster, "dims"):
         import rioxarray  # noqa: F401  registers .rio
 
@@ -83,80 +142,28 @@ def _of_array(raster: Any, name: str) -> Layer:
         transform = raster.rio.transform() if crs else None
         if raster.rio.nodata is not None:
             nodata = values == raster.rio.nodata
-    return Layer(values, nodata, crs, transform, name)
+    return values, nodata, crs, transform
 
 
-def mapped(layer: Layer, classes: Mapped | None, legend: Sequence[SeaIceClass]) -> tuple[np.ndarray, dict]:
-    """Turn a raster's values into codes of the legend, (rows, columns) uint16.
-
-    Returns
-    -------
-    codes
-        255 no data; 256 and on for the values that the mapping does not name.
-    further : dict
-        Those codes → the values.
-
-    Raises
-    ------
-    InputError
-        A code that is not in the legend.
-    """
-    ours = {entry.code for entry in legend}
-    table = {code: code for code in ours} if classes is None else codes_of(classes, ours)
-    nodata = layer.nodata
-    if layer.values.dtype == np.uint8 and NODATA in table:  # the mapping says that 255 is a class
-        nodata = nodata & (layer.values != NODATA)
-    small = layer.values.dtype == np.uint8  # then a value is its own place in a table, and nothing is sorted
-    if small:
-        values = np.ascontiguousarray(layer.values)
-        found, inverse = np.flatnonzero(labels.histogram(values, (~nodata).view(np.uint8))), None
+def _indexed(values: np.ndarray, nodata: np.ndarray, name: str) -> tuple[np.ndarray, list]:
+    """Return each pixel's index in the list of different values, (rows, columns) uint8, and that list."""
+    valid, indices = ~nodata, np.full(values.shape, NODATA, np.uint8)
+    if values.dtype == np.uint8:  # a value is its own index in a table, so nothing is sorted
+        values = np.ascontiguousarray(values)
+        different = np.flatnonzero(labels.histogram(values, valid.view(np.uint8)))
+        table = np.zeros(256, np.uint8)
+        table[different] = np.arange(len(different))
+        cv2.copyTo(cv2.LUT(values, table), valid.view(np.uint8), indices)
     else:
-        found, inverse = np.unique(layer.values[~nodata], return_inverse=True)
-    if len(found) > 2**15:
-        raise InputError(
-            f"{layer.name}: {len(found)} different values are no classes; give a raster of class codes"
-        )
-    further: dict[int, object] = {}
-    to = np.empty(len(found), np.uint16)
-    for number, value in enumerate(found.tolist()):
-        code = table.get(value, OTHER + len(further))
-        if code >= OTHER:
-            if classes is None:
-                names = ", ".join(f"{entry.code} {entry.name}" for entry in legend)
-                raise InputError(
-                    f"{layer.name}: code {value} is not in the legend ({names}); give the legend, or map the classes"
-                )
-            further[code] = value
-        to[number] = code
-    if small:
-        whole = np.full(256, NODATA, np.uint16)
-        whole[found] = to
-        codes = cv2.LUT(values, whole)
-        codes[nodata] = NODATA
-        return codes, further
-    codes = np.full(layer.shape, NODATA, np.uint16)
-    codes[~nodata] = to[inverse]
-    return codes, further
+        different, inverse = np.unique(values[valid], return_inverse=True)
+        indices[valid] = inverse
+    if len(different) > NODATA:
+        raise InputError(f"{name}: {len(different)} different values are no classes; give class codes")
+    return indices, different.tolist()
 
 
-def codes_of(classes: Mapped, ours: set[int]) -> dict:
-    """Return a class mapping with no data as 255, once its codes are known to be in the legend."""
-    table = {}
-    for theirs, code in classes.items():
-        code = NODATA if code is None else code
-        if isinstance(code, bool) or code not in ours | {NODATA}:
-            known = ", ".join(map(str, sorted(ours)))
-            raise InputError(
-                f"classes: {theirs!r} → {code!r}, but the legend has {known}; None means no data"
-            )
-        table[theirs] = int(code)
-    return table
-
-
-def aligned(layer: Layer, codes: np.ndarray, grid: Layer) -> np.ndarray:
-    """Return a raster's codes, (rows, columns) uint16, on another raster's grid.
-
-    The nearest pixel's, 255 outside.
+def read_onto(grid: Layer, raster: Raster, name: str, classes: ClassMapping | None = None) -> Layer:
+    """Read a raster and bring it to a grid: the nearest pixel for each, no data outside.
 
     Rasters of one shape of which one has no CRS are taken to lie on one another. Places are right to an
     eighth of a pixel, GDAL's measure.
@@ -164,26 +171,27 @@ def aligned(layer: Layer, codes: np.ndarray, grid: Layer) -> np.ndarray:
     Raises
     ------
     InputError
-        Of another shape and without a CRS, or nowhere near the grid.
+        As for `read`; of another shape and without a CRS, or nowhere near the grid.
     """
+    layer = read(raster, name, classes)
     georeferenced = layer.crs is not None and grid.crs is not None
     if layer.shape == grid.shape and (not georeferenced or _same_grid(layer, grid)):
-        return codes
+        return layer
     if not georeferenced:
         without = layer.name if layer.crs is None else grid.name
         raise InputError(
-            f"evaluate: the prediction has {grid.shape} pixels, the reference {layer.shape}, and {without} has no CRS; "
-            "give rasters on one grid, or both with their CRS"
+            f"evaluate: the prediction has {grid.shape} pixels, the {name} {layer.shape}, and {without} has no "
+            "CRS; give rasters on one grid, or both with their CRS"
         )
     import rasterio.errors
     import rasterio.warp
     from rasterio._err import CPLE_BaseError
 
-    target = np.full(grid.shape, NODATA, np.uint16)
+    indices = np.full(grid.shape, NODATA, np.uint8)
     try:
         rasterio.warp.reproject(
-            codes,
-            target,
+            layer.indices,
+            indices,
             src_transform=layer.transform,
             src_crs=layer.crs,
             src_nodata=NODATA,
@@ -197,20 +205,17 @@ def aligned(layer: Layer, codes: np.ndarray, grid: Layer) -> np.ndarray:
         raise InputError(
             f"{layer.name}: cannot be brought to the grid of {grid.name} ({cause}); check its CRS"
         ) from error
-    if (target == NODATA).all() and (codes != NODATA).any():
+    if (indices == NODATA).all() and layer.values:
         raise InputError(f"{layer.name}: nothing of it lies on {grid.name}; check the pair, and both CRS")
-    return target
+    return replace(layer, indices=indices, crs=grid.crs, transform=grid.transform)
 
 
-def _same_grid(one: Layer, other: Layer) -> bool:
-    near = (
-        1e-3 * abs(other.transform.determinant) ** 0.5 / max(one.shape)
-    )  # a thousandth of a pixel at the far end
-    pairs = zip(one.transform[:6], other.transform[:6], strict=True)
-    shift = 1e-3 * abs(other.transform.determinant) ** 0.5
-    return one.crs == other.crs and all(
-        abs(a - b) <= (shift if number in (2, 5) else near) for number, (a, b) in enumerate(pairs)
-    )
+def _same_grid(layer: Layer, grid: Layer) -> bool:
+    """Say whether no pixel is off by more than a thousandth of a pixel."""
+    shift = 1e-3 * abs(grid.transform.determinant) ** 0.5
+    steps = [shift if number in (2, 5) else shift / max(layer.shape) for number in range(6)]
+    off = np.abs(np.subtract(layer.transform[:6], grid.transform[:6]))
+    return layer.crs == grid.crs and bool((off <= steps).all())
 
 
 def legend_of(several: Iterable[Raster], further: Sequence[SeaIceClass] = ()) -> tuple[SeaIceClass, ...]:

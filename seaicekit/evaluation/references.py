@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from seaicekit.classes import NODATA, SeaIceClass
 from seaicekit.evaluation import inputs, sampling
-from seaicekit.evaluation.matrices import confusion, scores
+from seaicekit.evaluation.matrices import OF_CLASS, OVERALL, measures, tally
 from seaicekit.files import InputError
+from seaicekit.tiles import mask_outside_tiles
 
 if TYPE_CHECKING:
-    from seaicekit.evaluation.inputs import Layer, Mapped
+    import pandas as pd
+
+    from seaicekit.evaluation.inputs import ClassMapping
     from seaicekit.scenes import Raster
 
     Rasters = Raster | Sequence[Raster] | Mapping[str, Raster]
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 def evaluate(
     prediction: Rasters,
     reference: Rasters,
-    classes: Mapped | None = None,
+    classes: ClassMapping | None = None,
     legend: Sequence[SeaIceClass] | None = None,
+    tiles: pd.DataFrame | None = None,
 ) -> dict:
     """Score class rasters against references, all their pixels together.
 
@@ -45,6 +47,8 @@ def evaluate(
         data and counted.
     legend : sequence of SeaIceClass, optional
         The classes; by default those that the rasters' tags name (without tags, `seaicekit.classes.LEGEND`).
+    tiles : pandas.DataFrame, optional
+        Rows of a tile index: only they count. Needs dicts by scene, and no points.
 
     Returns
     -------
@@ -52,10 +56,9 @@ def evaluate(
         ``pixels``, ``accuracy``, ``balanced_accuracy`` (mean recall over the classes that occur),
         ``majority_accuracy`` (of calling all pixels the commonest class), ``confusion`` (rows are the
         reference), and ``classes``: ``precision``, ``recall``, ``f1``, ``iou`` by name. All scores are 0 to
-        1;
-        one that has no pixels to be taken from is None. With ``classes`` also ``unmapped``: code that was not
-        named → its pixels, or points, on the prediction's grid. With points also ``left_out``: how many lie
-        ``outside`` the predictions, on ``no_data`` there, or in an ``other_scene``.
+        1; one that has no pixels to be taken from is None. With ``classes`` also ``unmapped``: code that was
+        not named → its pixels, or points, on the prediction's grid. With points also ``left_out``: how many
+        lie ``outside`` the predictions, on ``no_data`` there, or in an ``other_scene``.
 
     Raises
     ------
@@ -63,124 +66,111 @@ def evaluate(
         Shapes that differ without a CRS, rasters that do not overlap, unknown codes, or no pixel with data in
         both.
     """
-    if sampling.is_points(reference):
-        named, file = _named(prediction), cast("str | os.PathLike", reference)
-        points, other_scene = sampling.by_scene(sampling.read(file), list(named))
-        left = {"outside": 0, "no_data": 0, "other_scene": other_scene}
-        pairs: list[tuple] = [(raster, points[name]) for name, raster in named.items()]
+    points = sampling.is_points(reference)
+    pairs: list[tuple]
+    if points:
+        pairs, left_out = sampling.pair_points(prediction, reference)
     else:
-        pairs, left = [each[1:] for each in together(predictions=prediction, references=reference)], None
+        pairs = pair_rasters(tiles, predictions=prediction, references=reference)
     if not pairs:
         raise InputError("evaluate: no raster was given")
     if legend is None:
-        legend = common_legend(
-            [one for one, _ in pairs], [other for _, other in pairs if left is None], classes
-        )
-    total, unmapped = np.zeros((len(legend),) * 2, np.int64), Counter[int]()
-    for one, other in pairs:
-        layer = inputs.read(one, "prediction")
-        said = inputs.mapped(layer, None, legend)[0].astype(np.uint8)
-        if left is None:
-            truth, further = onto(layer, other, classes, legend)
+        references = [] if points else [each[2] for each in pairs]
+        legend = common_legend([each[1] for each in pairs], references, classes)
+    total, unmapped = np.zeros((len(legend),) * 2, np.int64), Counter[Any]()
+    for name, one, other in pairs:
+        grid = inputs.read(one, "prediction")
+        predicted = grid.positions(legend)
+        if points:
+            predicted, truth = sampling.sample(grid, predicted, other, left_out)
         else:
-            said, inside = sampling.sampled(layer, said, other)
-            left["outside"] += int((~inside).sum())
-            left["no_data"] += int((inside & (said == NODATA)).sum())
-            truth, further = sampling.codes(other, classes, legend)
-        for code, value in further.items():
-            unmapped[value] += int(np.count_nonzero((truth == code) & (said != NODATA)))
-        total += confusion(said, plain(truth), legend)
-    found = scores(total, legend)
+            truth = inputs.read_onto(grid, other, "reference", classes)
+        expected = within_tiles(truth.positions(legend, classes), name, tiles)
+        total += tally(predicted, expected, len(legend))
+        if classes is not None:
+            counts = np.bincount(truth.indices[predicted != NODATA], minlength=256)
+            unmapped.update(
+                {
+                    value: int(n)
+                    for value, n in zip(truth.values, counts, strict=False)
+                    if value not in classes
+                }
+            )
+    scores = _scores(total, legend)
     if classes is not None:
-        found["unmapped"] = {value: count for value, count in unmapped.items() if count}
-    return found if left is None else found | {"left_out": left}
+        scores["unmapped"] = {value: count for value, count in unmapped.items() if count}
+    return scores | {"left_out": left_out} if points else scores
 
 
-def onto(layer: Layer, reference: Raster, classes: Mapped | None, legend: Sequence[SeaIceClass]) -> tuple:
-    """Read a reference raster and bring it to a layer's grid, as codes and further values.
+def _scores(counts: np.ndarray, legend: Sequence[SeaIceClass]) -> dict:
+    if not counts.any():
+        raise InputError("evaluate: no pixel has data in both prediction and reference")
+    found = measures(counts)
+    return {
+        "pixels": int(counts.sum()),
+        **{name: float(found[name]) for name in OVERALL[:3]},
+        "confusion": counts.tolist(),
+        "classes": {
+            entry.name: {
+                name: None if np.isnan(found[name][row]) else float(found[name][row]) for name in OF_CLASS
+            }
+            for row, entry in enumerate(legend)
+        },
+    }
 
-    See `inputs.mapped`.
-    """
-    other = inputs.read(reference, "reference")
-    codes, further = inputs.mapped(other, classes, legend)
-    return inputs.aligned(other, codes, layer), further
+
+def within_tiles(codes: np.ndarray, scene: str, tiles: pd.DataFrame | None) -> np.ndarray:
+    """Return class codes, (rows, columns) uint8, with 255 outside a scene's tiles, where there are any."""
+    return codes if tiles is None else mask_outside_tiles(codes, tiles[tiles["scene"] == scene])
 
 
-def plain(codes: np.ndarray) -> np.ndarray:
-    """Return codes as uint8, with no data for values that no class mapping named."""
-    return np.minimum(codes, NODATA).astype(np.uint8)
+def pair_rasters(tiles: pd.DataFrame | None = None, **given: Any) -> list[tuple]:
+    """Pair rasters up by scene or by place: (name, raster of the first, of the second, …).
 
-
-def together(**given: Rasters) -> list[tuple]:
-    """Pair rasters up, by place or by scene: (name, raster of the first, of the second, …); no name by place.
+    Parameters
+    ----------
+    tiles : pandas.DataFrame, optional
+        Only the scenes of these tiles.
+    **given
+        ``predictions`` and others.
 
     Raises
     ------
     InputError
         Not all given in the same way, of different lengths, or a scene that not all have.
     """
-    dicts = [is_by_scene(each) for each in given.values()]
-    if any(dicts) and not all(dicts):
+    by_scene = [hasattr(each, "items") for each in given.values()]
+    if any(by_scene) != all(by_scene):
         raise InputError(
             f"evaluate: of {', '.join(given)} some are dicts by scene, others not; give all in one way"
         )
-    if all(dicts):
-        named = {what: by_scene(each) for what, each in given.items()}
-        first = named["predictions"]
-        for what, each in named.items():
-            for alone in sorted(first.keys() ^ each.keys()):
-                raise InputError(
-                    f"evaluate: scene {alone} is missing in {what if alone in first else 'predictions'}"
-                )
-        return [(name, *(each[name] for each in named.values())) for name in first]
-    lists = {what: several(each) for what, each in given.items()}
-    if len({len(each) for each in lists.values()}) > 1:
-        counts = " but ".join(f"{len(each)} {what}" for what, each in lists.items())
-        raise InputError(f"evaluate: {counts}; give as many of each")
-    return [(None, *each) for each in zip(*lists.values(), strict=True)]
-
-
-def is_by_scene(given: Any) -> bool:
-    """Say whether rasters are given by scene: in a dict, or in a table's column."""
-    return hasattr(given, "items") and hasattr(given, "keys")
-
-
-def by_scene(given: Any) -> dict[str, Raster]:
-    """Return rasters by scene as a dict.
-
-    Raises
-    ------
-    InputError
-        They are not given by scene.
-    """
-    if not is_by_scene(given):
-        raise InputError("by scene: give rasters as a dict, scene → raster, for the scenes' names are needed")
-    return dict(given.items())
-
-
-def several(given: Rasters) -> list:
-    """Return a list of rasters for one or several."""
-    return list(given) if isinstance(given, list | tuple) else [given]
+    if not any(by_scene):
+        if tiles is not None:
+            raise InputError("tiles: they know their scenes by name; give dicts by scene")
+        lists = {what: each if isinstance(each, list | tuple) else [each] for what, each in given.items()}
+        if len({len(each) for each in lists.values()}) > 1:
+            counts = " but ".join(f"{len(each)} {what}" for what, each in lists.items())
+            raise InputError(f"evaluate: {counts}; give as many of each")
+        return [(None, *rasters) for rasters in zip(*lists.values(), strict=True)]
+    chosen = None if tiles is None else set(tiles["scene"])
+    named = {
+        what: {name: raster for name, raster in each.items() if chosen is None or name in chosen}
+        for what, each in given.items()
+    }
+    first = named["predictions"]
+    for what, each in named.items():
+        for name in sorted(first.keys() ^ each.keys()):
+            raise InputError(
+                f"evaluate: scene {name} is missing in {what if name in first else 'predictions'}"
+            )
+    return [(name, *(each[name] for each in named.values())) for name in first]
 
 
 def common_legend(
     predictions: Sequence[Raster],
     references: Sequence[Raster],
-    classes: Mapped | None,
+    classes: ClassMapping | None,
     further: Sequence[SeaIceClass] = (),
 ) -> tuple[SeaIceClass, ...]:
     """Return the classes that rasters name; references with codes of their own are not asked."""
     return inputs.legend_of([*predictions, *(references if classes is None else ())], further)
-
-
-def _named(prediction: Rasters) -> dict[str, Raster]:
-    """Name predictions by scene, as the points do."""
-    if is_by_scene(prediction):
-        return by_scene(prediction)
-    given = several(prediction)
-    if len(given) > 1 and not all(isinstance(each, str | os.PathLike) for each in given):
-        raise InputError("evaluate: arrays have no names for the points to find; give a dict by scene")
-    names = [PurePath(str(each)).stem if isinstance(each, str | os.PathLike) else "" for each in given]
-    if len(set(names)) < len(names):
-        raise InputError("evaluate: two predictions have the same name; give a dict by scene")
-    return dict(zip(names, given, strict=True))

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
-from seaicekit import scenes, tiles
+from seaicekit import labels, scenes
 from seaicekit.classes import NODATA, SeaIceClass
-from seaicekit.evaluation import inputs
 from seaicekit.evaluation.matrices import OF_CLASS, OVERALL, ice_share, measures, sea_rows, tally
-from seaicekit.evaluation.references import by_scene, evaluate
-from seaicekit.evaluation.strata import CALIBRATED, EDGE, FIXED, MAJORITY, TABLE, Stratified, stratified
-from seaicekit.evaluation.uncertainty import DRAWS, FEW, drawn, interval, weights
+from seaicekit.evaluation.references import common_legend, within_tiles
+from seaicekit.evaluation.strata import EDGE, MAJORITY, Stratified, chosen_scenes, stratified
+from seaicekit.evaluation.uncertainty import DRAWS, FEW, intervals
 from seaicekit.files import InputError
-from seaicekit.tiles import mask_outside_tiles
+from seaicekit.thresholds import Thresholds
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from seaicekit.evaluation.inputs import Mapped
+    from seaicekit.evaluation.inputs import ClassMapping
     from seaicekit.evaluation.strata import ByScene
     from seaicekit.scenes import Raster
-    from seaicekit.thresholds import Thresholds
+
+FIXED, CALIBRATED, TABLE = "fixed cuts (30, 204)", "calibrated cuts", "three-entry table"
 
 
 def compare(
-    predictions: Mapping[str, ByScene],
-    references: ByScene,
+    predictions: Mapping[str, Mapping[str, Raster]],
+    references: Mapping[str, Raster],
     tiles: pd.DataFrame | None = None,
     *,
     images: Mapping[str, str] | None,
     thresholds: Thresholds | None = None,
     ends: Mapping[str, tuple[int, int] | None] | None = None,
-    filtered: ByScene | None = None,
+    filtered: Mapping[str, Raster] | None = None,
     table: np.ndarray | None = None,
     tables: Sequence[str] = (),
-    classes: Mapped | None = None,
+    classes: ClassMapping | None = None,
     legend: Sequence[SeaIceClass] | None = None,
     edge: int = EDGE,
     draws: int = DRAWS,
@@ -84,13 +86,12 @@ def compare(
     pandas.DataFrame
         A row a score: ``rule``; ``stratum`` (see `stratified`; "scene" for one scene); ``scene`` (empty for
         all together); ``class`` (empty for all); ``score``: accuracy, balanced_accuracy, majority_accuracy
-        (of
-        the stratum's own commonest class), ice_concentration_error (prediction less reference), precision,
-        recall, f1, iou, and coverage (pixels to which the rule alone gives a class, of the reference's);
-        ``value``, NaN where no pixel is there to take it from; ``low`` and ``high``, the 95 % interval of
-        drawing other scenes, NaN with a single one; ``scenes`` and ``pixels`` that it is taken from;
-        ``few_scenes``, whether these are under six, when the interval means little; ``table``, whether the
-        rule is a table look-up; and ``table_reaches``, whether some table look-up scores as high (for
+        (of the stratum's own commonest class), ice_concentration_error (prediction less reference),
+        precision, recall, f1, iou, and coverage (pixels to which the rule alone gives a class, of the
+        reference's); ``value``, NaN where no pixel is there to take it from; ``low`` and ``high``, the 95 %
+        interval of drawing other scenes, NaN with a single one; ``scenes`` and ``pixels`` that it is taken
+        from; ``few_scenes``, whether these are under six, when the interval means little; ``table``, whether
+        the rule is a table look-up; and ``table_reaches``, whether some table look-up scores as high (for
         ice_concentration_error: is as near to 0), which is then no proof of anything learned.
 
     Raises
@@ -100,77 +101,109 @@ def compare(
     """
     import pandas as pd
 
-    unknown = set(tables) - predictions.keys()
-    if unknown:
-        raise InputError(f"tables: no rule {unknown.pop()!r}; there are {', '.join(predictions)}")
-    found = stratified(
-        predictions,
-        references,
-        tiles,
-        images=images,
-        thresholds=thresholds,
-        ends=ends,
-        filtered=filtered,
-        table=table,
-        classes=classes,
-        legend=legend,
-        edge=edge,
-    )
+    if not predictions:
+        raise InputError("compare: give at least one rule, as rule → scene → raster")
+    for name in {MAJORITY, FIXED, CALIBRATED, TABLE} & predictions.keys():
+        raise InputError(f"compare: {name!r} is the name of a baseline; give your rule another")
+    for name in set(tables) - predictions.keys():
+        raise InputError(f"tables: no rule {name!r}; there are {', '.join(predictions)}")
+    if (filtered is None) != (table is None):
+        raise InputError(
+            "compare: filtered and table go together; fit the table by seaicekit.evaluation.fit_table"
+        )
+    given = {"images": images, "filtered": filtered}
+    others = {**predictions, **{what: each for what, each in given.items() if each is not None}}
+    names = chosen_scenes(references, tiles, others)
+    if legend is None:
+        rasters = [each[name] for each in predictions.values() for name in names]
+        further = thresholds.legend if images is not None and thresholds else ()
+        legend = common_legend(rasters, [references[name] for name in names], classes, further)
+    rules: dict[str, ByScene] = dict(predictions)
+    if images is not None:
+        rules |= _cuts(images, thresholds, ends or {})
+    if filtered is not None:
+        rules[TABLE] = lambda name: cv2.LUT(scenes.as_codes(filtered[name]), table)
+    found = stratified(rules, references, tiles, classes, legend, edge)
     if not found.of(MAJORITY).any():
         raise InputError("compare: no pixel has data in all rules and the reference")
-    sea, parts = sea_rows(found.legend), []
-    for stratum, rules in found.matrices.items():
-        for rule, matrices in rules.items():
-            held = matrices.sum(axis=(1, 2)) > 0
-            many = int(held.sum())
-            whole = measures(matrices.sum(axis=0), sea)
-            bounds: dict[str, Any] = {}
-            if many > 1:
-                made = drawn(matrices[held], weights(many, draws, seed), sea)
-                bounds = {score: interval(values) for score, values in made.items()}
-            parts.append(_rows(whole, bounds, found.legend, rule, stratum, "", many, int(matrices.sum())))
-            if stratum == "all":
-                for name, matrix in zip(found.scenes, matrices, strict=True):
-                    one = measures(matrix, sea)
-                    parts.append(_rows(one, {}, found.legend, rule, "scene", name, 1, int(matrix.sum())))
-    rows = pd.DataFrame([row for part in parts for row in part] + _coverage(found))
+    rows = pd.DataFrame([*_score_rows(found, draws, seed), *_coverage_rows(found)])
     rows["few_scenes"] = rows["scenes"] < FEW
     rows["table"] = rows["rule"].isin({MAJORITY, FIXED, CALIBRATED, TABLE, *tables})
     return rows.assign(table_reaches=_reached(rows))
 
 
-def _rows(
-    found: dict,
-    ends: dict,
-    legend: Sequence[SeaIceClass],
-    rule: str,
-    stratum: str,
-    scene: str,
-    many: int,
-    pixels: int,
-) -> list[dict]:
-    place = {"rule": rule, "stratum": stratum, "scene": scene}
-    rows = []
-    for row, name in [(None, "")] + [(row, entry.name) for row, entry in enumerate(legend)]:
-        for score in OVERALL if row is None else OF_CLASS:
-            at = () if row is None else row
-            low, high = (float(end[at]) for end in ends[score]) if score in ends else (np.nan, np.nan)
-            value = {"value": float(found[score][at]), "low": low, "high": high}
-            rows.append(place | {"class": name, "score": score} | value | {"scenes": many, "pixels": pixels})
-    return rows
+def _cuts(
+    images: Mapping[str, str], thresholds: Thresholds | None, ends: Mapping[str, tuple[int, int] | None]
+) -> dict[str, ByScene]:
+    """Return the rules that cut the images' brightness, each a function of the scene."""
+
+    @functools.lru_cache(1)
+    def read(name: str) -> tuple[np.ndarray, np.ndarray]:
+        with scenes.open_reader(images[name]) as reader:
+            return reader.read()
+
+    def cut(name: str, cuts: Thresholds, stretch: tuple[int, int] | None = None) -> np.ndarray:
+        bands, nodata = read(name)
+        return labels.label_raw(labels.stretch_bands(bands, stretch) if stretch else bands, nodata, cuts)
+
+    rules: dict[str, ByScene] = {FIXED: lambda name: cut(name, Thresholds())}
+    if thresholds:
+        rules[CALIBRATED] = lambda name: cut(name, thresholds, ends.get(name))
+    return rules
 
 
-def _coverage(found: Stratified) -> list[dict]:
-    rows = []
+def _score_rows(found: Stratified, draws: int, seed: int) -> Iterator[dict]:
+    """Yield the scores of each rule in each stratum, those of "all" also by scene."""
+    sea = sea_rows(found.legend)
+    for stratum, rules in found.matrices.items():
+        for rule, matrices in rules.items():
+            parts = [(stratum, "", matrices)]
+            if stratum == "all":
+                parts += [("scene", name, matrices[[n]]) for n, name in enumerate(found.scenes)]
+            for part, scene, counts in parts:
+                held = counts[counts.any(axis=(1, 2))]
+                bounds = intervals(held, draws, seed, sea) if len(held) > 1 else {}
+                values, pixels = measures(counts.sum(axis=0), sea), int(counts.sum())
+                for place, name, scores in _classes(found.legend):
+                    for score in scores:
+                        low, high = bounds[score][(..., *place)] if bounds else (np.nan, np.nan)
+                        yield {
+                            "rule": rule,
+                            "stratum": part,
+                            "scene": scene,
+                            "class": name,
+                            "score": score,
+                            "value": float(values[score][place]),
+                            "low": float(low),
+                            "high": float(high),
+                            "scenes": len(held) if not scene else 1,
+                            "pixels": pixels,
+                        }
+
+
+def _classes(legend: Sequence[SeaIceClass]) -> list[tuple[tuple, str, Sequence[str]]]:
+    """Return index, name and scores of all classes together and of each."""
+    return [((), "", OVERALL), *(((row,), entry.name, OF_CLASS) for row, entry in enumerate(legend))]
+
+
+def _coverage_rows(found: Stratified) -> Iterator[dict]:
     for rule, pixels in found.coverage.items():
-        for stratum, scene, (given, held) in [("all", "", pixels.sum(axis=0))] + [
-            ("scene", name, one) for name, one in zip(found.scenes, pixels, strict=True)
-        ]:
-            place = {"rule": rule, "stratum": stratum, "scene": scene, "class": "", "score": "coverage"}
-            value = {"value": given / held if held else np.nan, "low": np.nan, "high": np.nan}
-            many = 1 if scene else int((pixels[:, 1] > 0).sum())
-            rows.append(place | value | {"scenes": many, "pixels": int(held)})
-    return rows
+        scenes_held = int((pixels[:, 1] > 0).sum())
+        parts = [("all", "", scenes_held, pixels.sum(axis=0))]
+        parts += [("scene", name, 1, one) for name, one in zip(found.scenes, pixels, strict=True)]
+        for stratum, scene, many, (given, held) in parts:
+            yield {
+                "rule": rule,
+                "stratum": stratum,
+                "scene": scene,
+                "class": "",
+                "score": "coverage",
+                "value": given / held if held else np.nan,
+                "low": np.nan,
+                "high": np.nan,
+                "scenes": many,
+                "pixels": int(held),
+            }
 
 
 def _reached(rows: pd.DataFrame) -> pd.Series:
@@ -181,10 +214,10 @@ def _reached(rows: pd.DataFrame) -> pd.Series:
     return (best >= height) & ~rows["score"].isin({"majority_accuracy", "coverage"})
 
 
-def fit_table(filtered: ByScene, references: ByScene, tiles: pd.DataFrame | None = None) -> np.ndarray:
-    """Fit the simplest rule for filtered images.
-
-    For each value that the filter puts out, the commonest label.
+def fit_table(
+    filtered: Mapping[str, Raster], references: Mapping[str, Raster], tiles: pd.DataFrame | None = None
+) -> np.ndarray:
+    """Fit the simplest rule for filtered images: for each value of the filter's output, the commonest label.
 
     Parameters
     ----------
@@ -199,31 +232,27 @@ def fit_table(filtered: ByScene, references: ByScene, tiles: pd.DataFrame | None
     (256,) uint8
         Value → class code. A value that did not occur gets the commonest label; 255 stays no data.
     """
-    filtered, references = by_scene(filtered), by_scene(references)
-    names = [name for name in references if tiles is None or (tiles["scene"] == name).any()]
-    counts = np.zeros((256, 256), np.int64)
-    for name in names:
-        if name not in filtered:
-            raise InputError(f"fit_table: filtered lacks scene {name}; give the same scenes to both")
-        seen, truth = (scenes.as_codes(each[name]) for each in (filtered, references))
-        if seen.shape != truth.shape:
+    counts = np.zeros((256, 256), np.int64)  # by label and value
+    for name in chosen_scenes(references, tiles, {"filtered": filtered}):
+        values, truth = (scenes.as_codes(each[name]) for each in (filtered, references))
+        if values.shape != truth.shape:
             raise InputError(
-                f"fit_table: {name} has {seen.shape} pixels filtered and {truth.shape} as reference"
+                f"fit_table: {name} has {values.shape} pixels filtered and {truth.shape} as reference"
             )
-        truth = truth if tiles is None else mask_outside_tiles(truth, tiles[tiles["scene"] == name])
-        counts += tally(seen, truth, np.zeros(truth.shape, np.uint8), 1, 256)[0].T
+        counts += tally(values, within_tiles(truth, name, tiles), 256)
     if not counts.any():
         raise InputError("fit_table: no pixel has data in both; check the scenes' names and the tiles")
-    table = np.where(counts.any(axis=1), counts.argmax(axis=1), counts.sum(axis=0).argmax()).astype(np.uint8)
+    commonest = counts.sum(axis=1).argmax()
+    table = np.where(counts.any(axis=0), counts.argmax(axis=0), commonest).astype(np.uint8)
     table[NODATA] = NODATA
     return table
 
 
 def concentration(
-    prediction: ByScene,
-    references: ByScene,
+    prediction: Mapping[str, Raster],
+    references: Mapping[str, Raster],
     tiles: pd.DataFrame | None = None,
-    classes: Mapped | None = None,
+    classes: ClassMapping | None = None,
     legend: Sequence[SeaIceClass] | None = None,
 ) -> pd.DataFrame:
     """Compare ice concentration, the ice's share of ice and water, scene by scene.
@@ -236,48 +265,10 @@ def concentration(
     """
     import pandas as pd
 
-    found = stratified({"map": prediction}, references, tiles, classes=classes, legend=legend)
+    found = stratified({"map": prediction}, references, tiles, classes, legend)
     sea, matrices = sea_rows(found.legend), found.of("map")
     if sea is None:
         raise InputError("concentration: the legend has no water, a class with that word in its name")
-    truth, said = (ice_share(matrices.sum(axis=axis), sea) for axis in (2, 1))
-    made = {
-        "scene": found.scenes,
-        "pixels": matrices.sum(axis=(1, 2)),
-        "reference": truth,
-        "prediction": said,
-        "error": said - truth,
-    }
-    return pd.DataFrame(made)
-
-
-def score_tiles(
-    rasters_by_scene: Mapping[str, Raster],
-    references: Mapping[str, Raster],
-    chosen: pd.DataFrame,
-    legend: Sequence[SeaIceClass] | None = None,
-) -> dict:
-    """Score class rasters as `evaluate` does, on the chosen tiles alone.
-
-    Parameters
-    ----------
-    rasters_by_scene, references : dict
-        Scene name → class raster.
-    chosen : pandas.DataFrame
-        Rows of a tile index, such as those of the split "test".
-    legend : sequence of SeaIceClass, optional
-        By default as the rasters' tags say.
-    """
-    groups = [(name, rows) for name, rows in chosen.groupby("scene") if name in references]
-    several = [rasters_by_scene[name] for name, _ in groups], [references[name] for name, _ in groups]
-    return evaluate(
-        [
-            tiles.mask_outside_tiles(scenes.as_codes(one), rows)
-            for one, (_, rows) in zip(several[0], groups, strict=True)
-        ],
-        [
-            tiles.mask_outside_tiles(scenes.as_codes(one), rows)
-            for one, (_, rows) in zip(several[1], groups, strict=True)
-        ],
-        legend=legend or inputs.legend_of([*several[0], *several[1]]),
-    )
+    rows = pd.DataFrame({"scene": found.scenes, "pixels": matrices.sum(axis=(1, 2))})
+    rows["reference"], rows["prediction"] = (ice_share(matrices.sum(axis=axis), sea) for axis in (2, 1))
+    return rows.assign(error=rows["prediction"] - rows["reference"])

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from seaicekit import thresholds
-from seaicekit.classes import NODATA, SeaIceClass
-from seaicekit.evaluation.inputs import OTHER, codes_of
+from seaicekit.classes import NODATA
+from seaicekit.evaluation.inputs import Layer
 from seaicekit.files import InputError
 
 if TYPE_CHECKING:
-    from seaicekit.evaluation.inputs import Layer, Mapped
+    from seaicekit.scenes import Raster
 
 
 def is_points(reference: Any) -> bool:
@@ -22,13 +23,13 @@ def is_points(reference: Any) -> bool:
     return isinstance(reference, str | os.PathLike) and str(reference).lower().endswith((".geojson", ".json"))
 
 
-def read(path: str | os.PathLike) -> list[dict]:
+def read_points(path: str | os.PathLike) -> list[dict]:
     """Read reference points, as `seaicekit.thresholds.ReferencePoints` writes them.
 
     Returns
     -------
     list of dict
-        ``scene``, ``row``, ``col``, ``said`` (code, or else class), and ``lonlat``; None where a feature
+        ``scene``, ``row``, ``col``, ``class`` (code, or else name), and ``lonlat``; None where a feature
         lacks one.
 
     Raises
@@ -38,16 +39,16 @@ def read(path: str | os.PathLike) -> list[dict]:
     """
     points = []
     for number, feature in enumerate(thresholds.parse_geojson(path)[1]):
-        said = thresholds.get_object(feature, "properties")
-        row, col = (thresholds.as_integer(said.get(name)) for name in ("row", "col"))
-        point = {"scene": said.get("scene"), "row": row, "col": col, "lonlat": None}
-        point["said"] = said.get("class") if said.get("code") is None else said["code"]
+        given = thresholds.get_object(feature, "properties")
+        row, col = (thresholds.as_integer(given.get(name)) for name in ("row", "col"))
+        point = {"scene": given.get("scene"), "row": row, "col": col, "lonlat": None}
+        point["class"] = given.get("class") if given.get("code") is None else given["code"]
         try:
             if feature.get("geometry") is not None:
                 point["lonlat"] = thresholds.point_coordinates(feature)
         except InputError as error:
             raise InputError(f"{path}: feature {number} is {error}; take it out") from None
-        if point["said"] is None:
+        if point["class"] is None:
             raise InputError(f"{path}: feature {number} has neither code nor class; give it one")
         if point["lonlat"] is None and None in (row, col):
             raise InputError(
@@ -57,70 +58,89 @@ def read(path: str | os.PathLike) -> list[dict]:
     return points
 
 
-def by_scene(points: Sequence[dict], names: Sequence[str]) -> tuple[dict[str, list[dict]], int]:
-    """Deal points to predictions by scene; count those of other scenes.
+def pair_points(prediction: Any, path: Any) -> tuple[list[tuple[str, Raster, list[dict]]], dict[str, int]]:
+    """Give each prediction the points of its scene.
+
+    Returns
+    -------
+    pairs : list of (scene, raster, points)
+        Only rasters that have points.
+    left_out : dict
+        ``outside``, ``no_data`` (both 0 so far) and ``other_scene``, numbers of points.
 
     Raises
     ------
     InputError
-        No prediction has the name of a point's scene, and it is not one prediction and one scene.
+        As for `read_points`; no prediction has the name of a point's scene, and it is not one prediction and
+        one scene.
     """
-    scenes = {point["scene"] for point in points}
-    if len(names) == 1 and len(scenes) == 1:
-        return {names[0]: list(points)}, 0
-    if not scenes & set(names):
-        listed = ", ".join(sorted(map(str, scenes))) or "none"
+    named, points = _by_scene(prediction), read_points(path)
+    known = {point["scene"] for point in points}
+    if len(named) == 1 and len(known) == 1:
+        named = {next(iter(known)): raster for raster in named.values()}
+    if not known & named.keys():
+        listed = ", ".join(sorted(map(str, known))) or "none"
         raise InputError(
-            f"points: their scenes are {listed}, and no prediction has such a name ({', '.join(names)}); "
+            f"points: their scenes are {listed}, and no prediction has such a name ({', '.join(named)}); "
             "give predictions as a dict by scene"
         )
-    dealt = {name: [point for point in points if point["scene"] == name] for name in names}
-    return dealt, len(points) - sum(map(len, dealt.values()))
+    of_scene = {name: [point for point in points if point["scene"] == name] for name in named}
+    other = len(points) - sum(map(len, of_scene.values()))
+    pairs = [(name, raster, of_scene[name]) for name, raster in named.items() if of_scene[name]]
+    return pairs, {"outside": 0, "no_data": 0, "other_scene": other}
 
 
-def codes(
-    points: Sequence[dict], classes: Mapped | None, legend: Sequence[SeaIceClass]
-) -> tuple[np.ndarray, dict]:
-    """Return the points' codes, (N,) uint16, and the values that are not mapped, as `inputs.mapped` does.
-
-    Without a mapping a class may be said by its name, however it is written.
-    """
-    ours = {entry.code for entry in legend}
-    names = {thresholds.plain_name(entry.name): entry.code for entry in legend}
-    table = {} if classes is None else codes_of(classes, ours)
-    further: dict[int, Any] = {}
-    found = np.full(len(points), NODATA, np.uint16)
-    for number, point in enumerate(points):
-        said = point["said"]
-        if classes is None:
-            code = names.get(thresholds.plain_name(said), thresholds.as_integer(said))
-            if code not in ours:
-                raise InputError(
-                    f"points: class {said!r} is not in the legend; give the legend, or map the classes"
-                )
-        else:
-            code = table.get(said)
-            if code is None:
-                code = next((key for key, known in further.items() if known == said), OTHER + len(further))
-                further[code] = said
-        found[number] = code
-    return found, further
+def _by_scene(prediction: Any) -> dict[str, Raster]:
+    """Return predictions by scene; files go by their names."""
+    if hasattr(prediction, "items"):
+        return dict(prediction.items())
+    rasters = prediction if isinstance(prediction, list | tuple) else [prediction]
+    files = [isinstance(each, str | os.PathLike) for each in rasters]
+    if len(rasters) > 1 and not all(files):
+        raise InputError("evaluate: arrays have no names for the points to find; give a dict by scene")
+    named = {PurePath(str(each)).stem if files[0] else "": each for each in rasters}
+    if len(named) < len(rasters):
+        raise InputError("evaluate: two predictions have the same name; give a dict by scene")
+    return named
 
 
-def sampled(layer: Layer, pixels: np.ndarray, points: Sequence[dict]) -> tuple[np.ndarray, np.ndarray]:
-    """Return a raster's codes at points, (N,) uint8, and whether each lies inside, (N,) bool.
+def sample(
+    grid: Layer, predicted: np.ndarray, points: Sequence[dict], left_out: dict[str, int]
+) -> tuple[np.ndarray, Layer]:
+    """Return a prediction at points, and the points as a raster of one row.
 
     A point's coordinates say where it is; its row and column where the raster, or the point, is on no map.
+
+    Parameters
+    ----------
+    grid : Layer
+        The prediction.
+    predicted : (rows, columns) uint8
+        Its positions in the legend.
+    points : sequence of dict
+        As from `read_points`.
+    left_out : dict
+        ``outside`` and ``no_data`` go up.
+
+    Returns
+    -------
+    predicted : (1, N) uint8
+        255 for points outside.
+    reference : Layer
     """
-    grid = thresholds.Grid(layer)
-    found, inside = np.full(len(points), NODATA, np.uint8), np.zeros(len(points), bool)
+    places = thresholds.Grid(grid)
+    found = np.full((1, len(points)), NODATA, np.uint8)
     for number, point in enumerate(points):
-        if grid.on_map and point["lonlat"] is not None:
-            place = grid.at(*point["lonlat"])
+        if places.on_map and point["lonlat"] is not None:
+            pixel = places.at(*point["lonlat"])
         elif None in (point["row"], point["col"]):
-            raise InputError(f"{layer.name}: has no CRS, and point {number} no row and col; give one of them")
+            raise InputError(f"{grid.name}: has no CRS, and point {number} no row and col; give one of them")
         else:
-            place = point["row"], point["col"]
-        if place is not None and grid.holds(*place):
-            found[number], inside[number] = pixels[place], True
-    return found, inside
+            pixel = point["row"], point["col"]
+        inside = pixel is not None and places.holds(*pixel)
+        found[0, number] = predicted[pixel] if inside else NODATA
+        left_out["outside"] += not inside
+        left_out["no_data"] += bool(inside and found[0, number] == NODATA)
+    values = list(dict.fromkeys(point["class"] for point in points))
+    indices = np.array([[values.index(point["class"]) for point in points]], np.uint8)
+    return found, Layer(indices, values, None, None, "points")

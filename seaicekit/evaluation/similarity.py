@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from seaicekit.classes import NODATA, SeaIceClass
 from seaicekit.evaluation import inputs
-from seaicekit.evaluation.matrices import positions
-from seaicekit.evaluation.references import common_legend, onto, plain, together
+from seaicekit.evaluation.references import common_legend, pair_rasters, within_tiles
 from seaicekit.files import InputError
 
 if TYPE_CHECKING:
-    from seaicekit.evaluation.inputs import Mapped
+    import pandas as pd
+
+    from seaicekit.evaluation.inputs import ClassMapping
     from seaicekit.evaluation.references import Rasters
 
 WINDOW = 7  # pixels a side, scikit-image's default
@@ -24,10 +26,11 @@ ROWS = 512  # of a scene at a time, for the index needs some ten images of float
 def ssim(
     prediction: Rasters,
     reference: Rasters,
-    classes: Mapped | None = None,
+    classes: ClassMapping | None = None,
     legend: Sequence[SeaIceClass] | None = None,
+    tiles: pd.DataFrame | None = None,
 ) -> dict:
-    """Compare label rasters by their mean structural similarity, as the paper does automatic and manual labels.
+    """Compare label rasters by their mean structural similarity, as the paper does.
 
     The paper does not say of which picture or by which settings (arXiv 2403.13135, section IV). Here the
     picture is the classes painted 0, 1, 2 … in the legend's order, dark to light with the ice's age, so that
@@ -39,7 +42,7 @@ def ssim(
 
     Parameters
     ----------
-    prediction, reference, classes, legend
+    prediction, reference, classes, legend, tiles
         As for `seaicekit.evaluate`, but no points.
 
     Returns
@@ -52,16 +55,16 @@ def ssim(
     InputError
         As for `seaicekit.evaluate`, or no window without no data.
     """
-    pairs = [each[1:] for each in together(predictions=prediction, references=reference)]
-    legend = legend or common_legend([one for one, _ in pairs], [other for _, other in pairs], classes)
+    pairs = pair_rasters(tiles, predictions=prediction, references=reference)
+    legend = legend or common_legend([each[1] for each in pairs], [each[2] for each in pairs], classes)
     total, windows = 0.0, 0
-    for one, other in pairs:
-        layer = inputs.read(one, "prediction")
-        said = positions(inputs.mapped(layer, None, legend)[0].astype(np.uint8), legend)
-        truth = positions(plain(onto(layer, other, classes, legend)[0]), legend)
-        for start in range(0, len(said) - WINDOW + 1, ROWS):
+    for name, one, other in pairs:
+        grid = inputs.read(one, "prediction")
+        predicted = within_tiles(grid.positions(legend), name, tiles)
+        expected = inputs.read_onto(grid, other, "reference", classes).positions(legend, classes)
+        for start in range(0, len(predicted) - WINDOW + 1, ROWS):
             rows = slice(start, start + ROWS + WINDOW - 1)
-            part = _windows(said[rows], truth[rows], max(1, len(legend) - 1))
+            part = _windows(predicted[rows], expected[rows], max(1, len(legend) - 1))
             total, windows = total + float(part.sum()), windows + part.size
     if not windows:
         raise InputError(
@@ -72,7 +75,6 @@ def ssim(
 
 def _windows(one: np.ndarray, other: np.ndarray, span: int) -> np.ndarray:
     """Return the index of each window that has data throughout, (N,) float64."""
-    import cv2
     from skimage.metrics import structural_similarity
 
     if min(one.shape) < WINDOW:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seaicekit.evaluation.matrices import OF_CLASS, measures, sea_rows, tidy
+from seaicekit.evaluation.matrices import OF_CLASS, OVERALL, measures, sea_rows
+from seaicekit.evaluation.strata import stratified
 from seaicekit.files import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from seaicekit.classes import SeaIceClass
-    from seaicekit.evaluation.inputs import Mapped
+    from seaicekit.evaluation.inputs import ClassMapping
     from seaicekit.evaluation.matrices import Sea
     from seaicekit.scenes import Raster
 
 DRAWS = 2000
 FEW = 6  # scenes below which a bootstrap over scenes cannot show how much other scenes would differ
 LEAST_RUNS = 3
+KEYS = ["rule", "table", "stratum", "scene", "class", "score"]
 BLOCK = 500  # draws at a time, which bounds the memory
 
 
@@ -31,24 +34,24 @@ def weights(scenes: int, draws: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).multinomial(scenes, np.full(scenes, 1 / scenes), draws)
 
 
-def drawn(matrices: np.ndarray, times: np.ndarray, sea: Sea | None) -> dict[str, np.ndarray]:
+def bootstrap(matrices: np.ndarray, draws: int, seed: int, sea: Sea | None) -> dict[str, np.ndarray]:
     """Score the sum of confusion matrices, (scenes, classes, classes), of each draw; see `measures`."""
+    times = weights(len(matrices), draws, seed)
     parts = [
         measures(np.tensordot(times[start : start + BLOCK], matrices, axes=1), sea)
-        for start in range(0, len(times), BLOCK)
+        for start in range(0, draws, BLOCK)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def interval(values: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 2.5th and 97.5th percentile along the first axis, without NaN; NaN where all are."""
-    low, high = (np.full(values.shape[1:], np.nan) for _ in range(2))
-    for place in np.ndindex(values.shape[1:]):
-        given = values[(slice(None), *place)]
-        given = given[~np.isnan(given)]
-        if given.size:
-            low[place], high[place] = np.percentile(given, (2.5, 97.5))
-    return low, high
+def intervals(matrices: np.ndarray, draws: int, seed: int, sea: Sea | None) -> dict[str, np.ndarray]:
+    """Return the 2.5th and 97.5th percentile, (2, ...), of each score of `bootstrap`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of scores that are NaN in all draws
+        return {
+            name: np.nanpercentile(values, (2.5, 97.5), axis=0)
+            for name, values in bootstrap(matrices, draws, seed, sea).items()
+        }
 
 
 def difference(
@@ -61,10 +64,10 @@ def difference(
     class_name: str | None = None,
     tiles: pd.DataFrame | None = None,
     stratum: str = "all",
-    classes: Mapped | None = None,
+    classes: ClassMapping | None = None,
     legend: Sequence[SeaIceClass] | None = None,
 ) -> dict:
-    """Say by how much one rule scores higher than another, and how sure that is, by a paired bootstrap over scenes.
+    """Estimate by how much one rule scores higher than another, with a paired bootstrap over scenes.
 
     Whole scenes are drawn with replacement, the same for both rules, for pixels of one scene resemble one
     another: an interval over pixels would be far too narrow. Only pixels with data in both rules and in the
@@ -99,33 +102,31 @@ def difference(
     InputError
         As for `seaicekit.evaluate`; an unknown score, class or stratum.
     """
-    from seaicekit.evaluation.strata import stratified
-
-    found = stratified({"a": rule_a, "b": rule_b}, references, tiles, classes=classes, legend=legend)
-    matrices = {rule: found.of(rule, stratum) for rule in "ab"}
-    held = matrices["a"].sum(axis=(1, 2)) > 0
-    pick = _picker(score, class_name, found.legend)
+    found = stratified({"a": rule_a, "b": rule_b}, references, tiles, classes, legend)
+    matrices = [found.of(rule, stratum) for rule in "ab"]
+    held = matrices[0].any(axis=(1, 2))
+    place = _place(score, class_name, found.legend)
     sea, scenes = sea_rows(found.legend), int(held.sum())
     if not scenes:
         raise InputError(f"difference: no pixel in {stratum} has data in both rules and the reference")
-    a, b = (pick(measures(matrices[rule].sum(axis=0), sea)) for rule in "ab")
+    a, b = (measures(each.sum(axis=0), sea)[score][place] for each in matrices)
     if np.isnan(a - b):
         raise InputError(f"difference: {score} cannot be taken from these pixels; a class does not occur")
-    made = {"score": score, "stratum": stratum, "estimate": float(a - b), "low": None, "high": None}
-    made |= {"share_above": None, "scenes": scenes, "draws": 0, "meaningful": scenes >= FEW}
+    result = {"score": score, "stratum": stratum, "estimate": float(a - b), "low": None, "high": None}
+    result |= {"share_above": None, "scenes": scenes, "draws": 0, "meaningful": scenes >= FEW}
     if scenes > 1:
-        times = weights(scenes, draws, seed)
-        apart = np.subtract(*(pick(drawn(matrices[rule][held], times, sea)) for rule in "ab"))
-        apart = apart[~np.isnan(apart)]
-        made["draws"] = len(apart)
+        every: Any = (..., *place)
+        drawn = [bootstrap(each[held], draws, seed, sea)[score][every] for each in matrices]
+        apart = (drawn[0] - drawn[1])[~np.isnan(drawn[0] - drawn[1])]
+        result["draws"] = len(apart)
         if len(apart):
-            made["low"], made["high"] = map(float, np.percentile(apart, (2.5, 97.5)))
-            made["share_above"] = float((apart > 0).mean())
-    return made | {"note": few(scenes)}
+            result["low"], result["high"] = map(float, np.percentile(apart, (2.5, 97.5)))
+            result["share_above"] = float((apart > 0).mean())
+    return result | {"note": _note(scenes)}
 
 
-def few(scenes: int) -> str:
-    """Say so where there are too few scenes for a bootstrap over scenes; empty where there are enough."""
+def _note(scenes: int) -> str:
+    """Return a warning where there are too few scenes for a bootstrap over scenes."""
     if scenes >= FEW:
         return ""
     if scenes == 1:
@@ -135,27 +136,27 @@ def few(scenes: int) -> str:
     )
 
 
-def _picker(score: str, class_name: str | None, legend: Sequence[SeaIceClass]):
+def _place(score: str, class_name: str | None, legend: Sequence[SeaIceClass]) -> tuple[int, ...]:
+    """Return the index of a score: none for one of all classes, else the class's position in the legend."""
     names = [entry.name for entry in legend]
     if score in OF_CLASS:
         if class_name not in names:
             raise InputError(f"class_name: {score} needs one of {', '.join(names)}, not {class_name!r}")
-        return lambda found: found[score][..., names.index(class_name)]
-    if score not in measures(np.zeros((len(names),) * 2)):
-        raise InputError(f"score: unknown, {score!r}; see those that compare lists")
+        return (names.index(class_name),)
+    if score not in OVERALL:
+        raise InputError(f"score: unknown, {score!r}; there are {', '.join((*OVERALL, *OF_CLASS))}")
     if class_name is not None:
         raise InputError(f"class_name: {score} is of all classes; leave it out")
-    return lambda found: found[score]
+    return ()
 
 
-def over_seeds(runs: Sequence[pd.DataFrame | dict]) -> pd.DataFrame:
+def over_seeds(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Tabulate the scores of runs that differ in their seed, by mean and spread.
 
     Parameters
     ----------
-    runs : sequence
-        A run's table from `seaicekit.evaluation.compare`, or its scores from `seaicekit.evaluate`; at least
-        three.
+    runs : sequence of pandas.DataFrame
+        Tables of runs from `seaicekit.evaluation.compare`; at least three.
 
     Returns
     -------
@@ -175,14 +176,11 @@ def over_seeds(runs: Sequence[pd.DataFrame | dict]) -> pd.DataFrame:
         raise InputError(
             f"over_seeds: {len(runs)} runs show no spread; train with at least {LEAST_RUNS} seeds"
         )
-    tables = [tidy(dict(run)) if isinstance(run, Mapping) else run for run in runs]
-    keys = [name for name in ("rule", "table", "stratum", "scene", "class", "score") if name in tables[0]]
-    for number, table in enumerate(tables):
-        if any(name not in table for name in [*keys, "value"]) or set(
-            table[keys].itertuples(index=False)
-        ) != set(tables[0][keys].itertuples(index=False)):
+    rows = [set(run[KEYS].itertuples(index=False)) for run in runs]
+    for number, each in enumerate(rows):
+        if each != rows[0]:
             raise InputError(
                 f"over_seeds: run {number} has other rows than run 0; score all on the same scenes"
             )
-    grouped = pd.concat(tables).groupby(keys, sort=False)["value"]
+    grouped = pd.concat(runs).groupby(KEYS, sort=False)["value"]
     return grouped.agg(runs="count", mean="mean", sd="std", least="min", most="max").reset_index()

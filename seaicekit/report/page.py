@@ -166,6 +166,6 @@ def _classes(metrics: dict) -> dict[str, dict[str, int]]:
     """Return class → score → which of the ``scores`` it is, of the map."""
     found: dict[str, dict[str, int]] = {}
     for number, row in enumerate(metrics["scores"]):
-        if row["rule"] == evaluation.assessment.MAP and row["stratum"] == "all" and row["class"]:
+        if row["rule"] == evaluation.MAP and row["stratum"] == "all" and row["class"]:
             found.setdefault(row["class"], {})[row["score"]] = number
     return found

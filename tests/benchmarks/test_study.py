@@ -115,7 +115,7 @@ def test_scores_stand_beside_their_baselines(done):
     } <= rules
     whole = truth[(truth["stratum"] == "all") & (truth["score"] == "accuracy")].set_index("rule")
     of = material.of("heldout")
-    plain = sik.evaluation.score_tiles(maps[0]["U-Net-Auto on rgb"], of[0]["truth"].to_dict(), of[1])
+    plain = sik.evaluate(maps[0]["U-Net-Auto on rgb"], of[0]["truth"].to_dict(), tiles=of[1])
     assert whole["mean"]["U-Net-Auto on rgb"] == pytest.approx(plain["accuracy"])
     assert whole["sd"].isna().all() and whole["reached"]["majority class"] == 1
     shown = study.summary(truth)
@@ -141,7 +141,7 @@ def test_differences_name_their_rules(done):
     found = study.differences(material, maps, [(FILTERED, CALIBRATED)], draws=50, strata=("all", "edge"))
     of = material.of("heldout")
     one, other = (
-        sik.evaluation.score_tiles(of[0][name].to_dict(), of[0]["truth"].to_dict(), of[1])
+        sik.evaluate(of[0][name].to_dict(), of[0]["truth"].to_dict(), tiles=of[1])
         for name in ("labels", "raw")
     )
     assert found["estimate"][0] == pytest.approx(one["accuracy"] - other["accuracy"])

@@ -66,8 +66,8 @@ def test_another_projection(tmp_path):
     south = rasterio.Affine(2e2, 3, middle[0] - 8e3, -5, -2e2, middle[1] + 8e3)
     truth, border = by_hand(reference, south, POLAR, prediction.shape)
     layer = evaluation.inputs.read(written(tmp_path / "p.tif", prediction))
-    other = evaluation.inputs.read(written(tmp_path / "r.tif", reference, south, POLAR))
-    codes = evaluation.inputs.aligned(other, evaluation.inputs.mapped(other, None, LEGEND)[0], layer)
+    south_path = written(tmp_path / "r.tif", reference, south, POLAR)
+    codes = evaluation.inputs.read_onto(layer, south_path, "reference").positions(LEGEND)
     assert (codes == truth)[border > 0.13].all() and (
         border > 0.13
     ).mean() > 0.4  # GDAL: to an eighth of a pixel

@@ -218,7 +218,7 @@ def test_calibration_of_chosen_tiles_and_wrong_input():
     codes = {name: random([0, 1, 2], (10, 10), seed) for seed, name in enumerate("ab")}
     percent = {name: np.full((10, 10), 80, np.uint8) for name in "ab"}
     chosen = pd.DataFrame([{"scene": "a", "row": 0, "col": 5, "height": 4, "width": 5}])
-    assert evaluation.reliability(codes, percent, codes, chosen=chosen)["pixels"] == 20
+    assert evaluation.reliability(codes, percent, codes, tiles=chosen)["pixels"] == 20
     assert evaluation.reliability(codes, percent, codes)["ece"] == pytest.approx(0.2)
     for message, arguments in {
         "whole per cents": (codes["a"], codes["a"] + 150, codes["a"]),
