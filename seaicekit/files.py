@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ RUN_MARKER = ".seaicekit-run"  # the file that tells a run's folder from any oth
 
 
 SCHEMES = ("s3", "gs", "https", "http")  # of URLs that are read and written
+STORES = {"s3": "s3fs", "gs": "gcsfs"}  # scheme → the module that fsspec needs for it
 # Names in a URL's query that keys, tokens and signatures go by.
 _ANY = r"[^=&#\s%]*"
 KEYS = rf"{_ANY}(?:sig|token|secret|credential|passw|pwd|auth|jwt|(?:api|access|subscription|account)[-_]?key){_ANY}"
@@ -26,6 +28,47 @@ KEYS = rf"{_ANY}(?:sig|token|secret|credential|passw|pwd|auth|jwt|(?:api|access|
 
 class InputError(ValueError):
     """Something the user gave cannot be used: one line that names it, the cause and the way out."""
+
+
+def require(extra: str, purpose: str, *modules: str) -> None:
+    """Check that the modules of an optional extra are installed, without importing them.
+
+    Parameters
+    ----------
+    extra : str
+        Name of the extra in ``pyproject.toml``.
+    purpose : str
+        What needs it; the error message begins with it.
+    *modules : str
+        Modules that the extra brings.
+
+    Raises
+    ------
+    InputError
+        A module is missing.
+
+    Examples
+    --------
+    >>> require("spark", "engine spark", "no_such_module")
+    Traceback (most recent call last):
+    seaicekit.files.InputError: engine spark needs no_such_module: pip install 'seaicekit[spark]'
+    """
+    for module in modules:
+        if find_spec(module) is None:
+            raise InputError(f"{purpose} needs {module}: pip install 'seaicekit[{extra}]'")
+
+
+def require_store(path: str) -> None:
+    """Check that the library of a URL's object store is installed.
+
+    Raises
+    ------
+    InputError
+        It is missing.
+    """
+    scheme = path.partition("://")[0].lower()
+    if scheme in STORES:
+        require("cloud", f"{scheme}://", STORES[scheme])
 
 
 def as_path(path: str | os.PathLike) -> Any:
@@ -36,6 +79,7 @@ def as_path(path: str | os.PathLike) -> Any:
     if scheme not in SCHEMES:
         known = ", ".join(f"{each}://" for each in SCHEMES)
         raise InputError(f"{path}: cannot use {scheme}://; give a path, or a URL of {known}")
+    require_store(str(path))
     from upath import UPath
 
     return UPath(str(path))

@@ -1,15 +1,21 @@
 """What is installed: the members of the wheel, and a clean environment that has nothing else."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
+from importlib import metadata
 
+import light
 import pytest
 from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from seaicekit import training
 
@@ -39,6 +45,77 @@ def test_the_wheel_holds_the_package_with_its_notebooks_presets_schemas_and_temp
     assert inside >= committed(
         "seaicekit", "notebooks", "tests", "docs", "README.md", "LICENSE", "pyproject.toml"
     )
+
+
+def check_extras_are_named(folder):
+    """Check what tests/light.py wrote: each function beyond the core names its extra and the command."""
+    named = json.loads((folder / "named.json").read_text())
+    assert list(named) == list(light.FUNCTIONS)
+    for call, extra in light.FUNCTIONS.items():
+        assert f"pip install 'seaicekit[{extra}]'" in named[call] or "the extra 'train'" in named[call], call
+
+
+def closure(lines):
+    """Return the names of the installed distributions that requirements bring, directly or not."""
+    names, waiting = set(), [Requirement(line) for line in lines]
+    while waiting:
+        asked = waiting.pop()
+        for extra in ("", *asked.extras):
+            key = (canonicalize_name(asked.name), extra)
+            if key in names:
+                continue
+            names.add(key)
+            try:
+                found = [Requirement(line) for line in metadata.requires(asked.name) or ()]
+            except metadata.PackageNotFoundError:
+                continue
+            waiting += [
+                each for each in found if each.marker is None or each.marker.evaluate({"extra": extra})
+            ]
+    return {name for name, _ in names}
+
+
+HIDE = """
+import json, sys
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+folder = Path(sys.argv[1])
+hidden = set(json.loads((folder / "hidden.json").read_text()))
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name in hidden else super().find_spec(name, path, target)
+
+sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]
+import light
+light.main(folder)
+"""
+
+
+def test_without_extras_a_scene_is_labelled_and_drawn_and_functions_name_their_extra(tmp_path):
+    """As in an environment without extras: modules that only extras bring are hidden."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    core = closure(project["dependencies"])
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    optional = closure(line for line in extras if not line.startswith("seaicekit[")) - core
+    hidden = ["odc.stac"] + [
+        module
+        for module, owners in metadata.packages_distributions().items()
+        if {canonicalize_name(owner) for owner in owners} <= optional
+    ]
+    assert {"tensorflow", "pyspark", "leafmap", "pyarrow", "papermill"} <= set(hidden)
+    (tmp_path / "hidden.json").write_text(json.dumps(hidden))
+    path = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", HIDE, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert done.returncode == 0, done.stderr
+    check_extras_are_named(tmp_path)
 
 
 @pytest.fixture(scope="module")

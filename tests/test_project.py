@@ -9,6 +9,7 @@ import tomllib
 import pytest
 import yaml
 from conftest import ROOT
+from packaging.requirements import Requirement
 
 from benchmarks import imports
 
@@ -78,25 +79,50 @@ def test_files_of_a_folder_import_without_circles():
 
 
 def requirements():
+    """Return package → requirement, of the dependencies and of the extra ``all``."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extra = project["optional-dependencies"]
-    return project["dependencies"] + extra["cloud"] + extra["train"]
+    extras = project["optional-dependencies"]
+    [all_extras] = (Requirement(line) for line in extras["all"])
+    assert all_extras.name == "seaicekit" and all_extras.extras == set(extras) - {"all"}
+    lines = project["dependencies"] + [line for name in sorted(all_extras.extras) for line in extras[name]]
+    return {Requirement(line).name: line for line in lines}  # an extra may narrow a version
+
+
+def conda_environment():
+    """Return the requirements of environment.yml: those for conda, those for pip."""
+    entries = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    return [entry for entry in entries if isinstance(entry, str)], next(
+        entry["pip"] for entry in entries if isinstance(entry, dict)
+    )
 
 
 def test_conda_environment_has_the_same_versions():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert (ROOT / "binder" / "environment.yml").read_text() == (ROOT / "environment.yml").read_text()
-    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
-    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
-    assert sorted(pip) == sorted(line for line in requirements() if not line.startswith("horovod"))
+    conda, pip = conda_environment()
+    asked = requirements()
+    horovod = asked.pop("horovod")  # built by postBuild
+    assert sorted(pip) == sorted(asked.values())
     assert any(re.fullmatch(r"python=3\.11(\.\*)?", entry) for entry in conda)
-    horovod = next(line for line in requirements() if line.startswith("horovod"))
     post = (ROOT / "binder" / "postBuild").read_text()
     assert horovod in post
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["extra-build-variables"][
         "horovod"
     ]
     assert all(f"{key}={value}" in post for key, value in build.items())
+
+
+def test_all_and_the_conda_environment_hold_the_ten_packages():
+    """The ten packages that the project promises in one environment; conda gets Horovod from postBuild."""
+    ten = {"jupyterlab", "ipywidgets", "xarray", "rioxarray", "dask", "leafmap", "tensorflow-cpu", "horovod"}
+    ten |= {"pyspark", "papermill"}
+    pip = {Requirement(line).name for line in conda_environment()[1]}
+    assert ten <= set(requirements()) and ten - {"horovod"} <= pip
+
+
+def test_python_version_is_pinned():
+    assert (ROOT / ".python-version").read_text() == "3.11\n"
+    ignored = subprocess.run(["git", "check-ignore", "-q", ".python-version"], cwd=ROOT)
+    assert ignored.returncode == 1
 
 
 def test_versions_agree():

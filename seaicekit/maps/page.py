@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from seaicekit import scenes
-from seaicekit.files import write_text
+from seaicekit.files import require, write_text
 from seaicekit.maps import ground, words
 from seaicekit.maps.layers import MERCATOR, Bounds, Layer, at_first, chosen_crs, extent, load
 from seaicekit.maps.server import grid
@@ -130,6 +130,7 @@ def save_html(
     InputError
         As from `interactive`.
     """
+    require("lab", "a map as a page", "bokeh")
     from bokeh.embed import file_html
     from bokeh.resources import INLINE
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from seaicekit.files import require
 from seaicekit.maps.layers import MERCATOR, Layer, chosen_crs, extent, load
 from seaicekit.maps.server import HALF, grid
 
@@ -49,6 +50,7 @@ def interactive(
         A raster that cannot be read or has no CRS (`panels` shows it all the same), rasters in two
         hemispheres, another CRS.
     """
+    require("lab", "an interactive map", "leafmap", "ipyleaflet", "server_thread", "jupyter_server")
     opened = load(layers)
     crs = _tiled_crs(opened, crs)
     grid(crs)

@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from seaicekit import training
-from seaicekit.files import PARTIAL, RUN_MARKER, InputError, read_json, write_json
+from seaicekit import engines, training
+from seaicekit.files import PARTIAL, RUN_MARKER, InputError, read_json, require, write_json
 from seaicekit.labels import load_labels
 from seaicekit.pipeline import chain, resume
 from seaicekit.pipeline.chain import STAGES
@@ -64,6 +64,7 @@ def serve_tuner(given: dict[str, str], browser: bool = True) -> int:
     browser : bool
         Open the page in a browser.
     """
+    require("lab", "the tuner", "voila", "papermill")
     import nbformat
 
     _papermill()
@@ -137,8 +138,7 @@ def run(
     out = Path(out).expanduser().resolve()
     check_places(out, given)
     steps = resume.plan(out, given, again)
-    if any(step.run and step.stage == "04_train" and step.stage in only for step in steps):
-        training.require_horovod()
+    _check_extras([step.stage for step in steps if step.run and step.stage in only], given)
     behind = [step for step in steps[: STAGES.index(only[-1])] if step.run and step.stage not in only]
     if behind:
         raise InputError(
@@ -363,6 +363,18 @@ def _prepare(out: Path) -> Path | None:
         ) from error
     (out / RUN_MARKER).touch()
     return created
+
+
+def _check_extras(stages: Sequence[str], given: dict[str, Any]) -> None:
+    """Check before the first stage that the extras are installed which the stages need."""
+    if stages:
+        require("batch", "running notebooks", "papermill", "nbconvert", "ipykernel")
+    if {"02_calibrate", "05_map"} & set(stages):
+        require("lab", "running notebooks", "leafmap", "bqplot", "anywidget", "bokeh", "server_thread")
+    if "03_autolabel" in stages and (chain.defaults() | given)["engine"] == "spark":
+        engines.require_spark()
+    if "04_train" in stages:
+        training.require_horovod()
 
 
 def _execute(stage: str, out: Path, given: dict[str, Any], progress: dict | bool) -> None:

@@ -16,7 +16,7 @@ import rasterio
 import rasterio.errors
 import rasterio.shutil
 
-from seaicekit.files import InputError, atomic_write
+from seaicekit.files import InputError, atomic_write, require
 from seaicekit.scenes import polar
 from seaicekit.scenes.remote import signed_url
 from seaicekit.scenes.sources import Source, to_8bit
@@ -97,6 +97,7 @@ def search(
     InputError
         Unknown sea or catalogue, an unreadable date, no answer, no item, or more than ``limit``.
     """
+    require("stac", "a search", "pystac_client")
     import pystac
     from pystac_client.warnings import PystacClientWarning
 
@@ -261,6 +262,7 @@ def fetch(
     InputError
         An item has no such bands or cannot be read, or none lies in the box.
     """
+    require("stac", "fetching scenes", "odc.stac")
     from tqdm.auto import tqdm
 
     box, made = parse_region(bbox) if bbox else None, []

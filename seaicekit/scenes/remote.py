@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from seaicekit.files import SCHEMES, InputError, sha256
+from seaicekit.files import SCHEMES, InputError, require, require_store, sha256
 
 if TYPE_CHECKING:
     import fsspec
@@ -48,11 +48,15 @@ def signed_url(path: str) -> str:
     Raises
     ------
     InputError
-        The server of the tokens is out of reach.
+        The server of the tokens is out of reach, or a library that the URL needs is not installed.
     """
-    if not is_url(path) or not path.lower().startswith("http"):
+    if not is_url(path):
+        return path
+    require_store(path)
+    if not path.lower().startswith("http"):
         return path
     if (urlsplit(path).hostname or "").endswith(".blob.core.windows.net"):
+        require("stac", "Microsoft's Planetary Computer", "planetary_computer")
         import planetary_computer
 
         with remote_errors(path):

@@ -10,7 +10,7 @@ import numpy as np
 
 from seaicekit import labels, scenes
 from seaicekit.classes import NODATA
-from seaicekit.files import InputError, atomic_write, relative_path, resolve_path
+from seaicekit.files import InputError, atomic_write, relative_path, require, resolve_path
 from seaicekit.labels import provenance
 from seaicekit.tiles import splits
 
@@ -70,6 +70,7 @@ def index_tiles(
         No scene, or no tile with data; a label raster that is missing or of another shape; scenes that do not
         come apart as asked.
     """
+    require("train", "a tile index", "pyarrow")
     import pandas as pd
 
     splits.check_split(split, test_fraction)
@@ -98,6 +99,7 @@ def read_tiles(path: str | os.PathLike) -> pd.DataFrame:
     InputError
         It is missing, or is no such table.
     """
+    require("train", "a tile index", "pyarrow")
     import pandas as pd
 
     try:

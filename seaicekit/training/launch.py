@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from seaicekit.files import InputError, read_json, write_json
+from seaicekit.files import InputError, read_json, require, write_json
 from seaicekit.training import checkpoints
 from seaicekit.training.loop import plan
 from seaicekit.training.ranks import FOLDER, STALL, STALL_SECONDS, TrainingError, Watch
@@ -99,6 +99,8 @@ def train(
         raise InputError(f'launcher: must be "inprocess", "ipyparallel" or "horovodrun", not {launcher!r}')
     check_ranks(ranks, launcher, hosts)
     require_horovod()
+    if launcher == "ipyparallel":
+        require("train", "launcher ipyparallel", "ipyparallel")
     plan(wanted)  # so that what is wrong there is told before anything starts
     with _Display(on_epoch, progress) as display:
         if not wanted.resume:

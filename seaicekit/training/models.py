@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from seaicekit import tiles
 from seaicekit.classes import LEGEND, SeaIceClass
-from seaicekit.files import InputError, atomic_write
+from seaicekit.files import InputError, atomic_write, require
 from seaicekit.labels import Rule
 from seaicekit.tiles import Inputs
 
@@ -108,6 +108,7 @@ def load_model(path: str | os.PathLike) -> tuple[keras.Model, Card]:
         Missing, not a model, or one without a card.
     """
     card = read_card(path)
+    require("train", "a Keras model", "tensorflow", "keras")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
