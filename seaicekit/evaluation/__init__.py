@@ -2,7 +2,6 @@
 
 from seaicekit.evaluation.assessment import MAP, assess, headline
 from seaicekit.evaluation.calibration import reliability
-from seaicekit.evaluation.inputs import legend_of
 from seaicekit.evaluation.matrices import normalised
 from seaicekit.evaluation.references import evaluate
 from seaicekit.evaluation.rules import CALIBRATED, TABLE, compare, concentration, fit_table
@@ -27,7 +26,6 @@ __all__ = [
     "evaluate",
     "fit_table",
     "headline",
-    "legend_of",
     "normalised",
     "over_seeds",
     "reliability",

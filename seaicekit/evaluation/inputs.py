@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,11 @@ import cv2
 import numpy as np
 
 from seaicekit import labels, scenes, thresholds
-from seaicekit.classes import LEGEND, NODATA, SeaIceClass
+from seaicekit.classes import NODATA, SeaIceClass
 from seaicekit.files import InputError
 
 if TYPE_CHECKING:
     from seaicekit.scenes import Raster
-
-PLAIN_COLOUR = "#808080"  # of a class whose raster has no colour table
 
 ClassMapping = Mapping[Any, int | None]  # a foreign code → our code, None for no data
 
@@ -216,53 +214,6 @@ def _same_grid(layer: Layer, grid: Layer) -> bool:
     steps = [shift if number in (2, 5) else shift / max(layer.shape) for number in range(6)]
     off = np.abs(np.subtract(layer.transform[:6], grid.transform[:6]))
     return layer.crs == grid.crs and bool((off <= steps).all())
-
-
-def legend_of(several: Iterable[Raster], further: Sequence[SeaIceClass] = ()) -> tuple[SeaIceClass, ...]:
-    """Return the classes that rasters name in their tags (``CLASS_0`` and so on), together with further ones.
-
-    A raster without such tags counts as having the default legend, `seaicekit.classes.LEGEND`.
-
-    Raises
-    ------
-    InputError
-        Two of them give one code different names.
-    """
-    legend: dict[int, SeaIceClass] = {}
-    named = [(_name(raster), _named(raster)) for raster in several]
-    for name, entries in [*named, ("cuts", further)]:
-        for entry in entries:
-            known = legend.setdefault(entry.code, entry)
-            if known.name != entry.name:
-                raise InputError(
-                    f"{name}: calls {entry.code} '{entry.name}', another raster '{known.name}'; "
-                    "map the classes, or give the legend"
-                )
-            if known.colour == PLAIN_COLOUR:
-                legend[entry.code] = entry
-    return tuple(legend[code] for code in sorted(legend)) or LEGEND
-
-
-def _named(raster: Raster) -> Sequence[SeaIceClass]:
-    if not isinstance(raster, str | os.PathLike):
-        return LEGEND
-    with scenes.open_raster(raster) as source:
-        names = {key[6:]: name for key, name in source.tags().items() if key.startswith("CLASS_")}
-        try:
-            colours = source.colormap(1)
-        except ValueError:
-            colours = {}
-    codes = {int(key): name for key, name in names.items() if key.isdecimal() and int(key) < NODATA}
-    ours = {entry.code: entry.colour for entry in LEGEND}
-
-    def colour(code: int) -> str:
-        return (
-            "#{:02x}{:02x}{:02x}".format(*colours[code][:3])
-            if code in colours
-            else ours.get(code, PLAIN_COLOUR)
-        )
-
-    return [SeaIceClass(code, name, colour(code)) for code, name in codes.items()] or LEGEND
 
 
 def _name(raster: Raster) -> str:

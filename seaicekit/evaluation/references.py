@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seaicekit.classes import NODATA, SeaIceClass
+from seaicekit import scenes
+from seaicekit.classes import NODATA, Legend, SeaIceClass
 from seaicekit.evaluation import inputs, sampling
 from seaicekit.evaluation.matrices import OF_CLASS, OVERALL, measures, tally
 from seaicekit.files import InputError
@@ -171,6 +172,6 @@ def common_legend(
     references: Sequence[Raster],
     classes: ClassMapping | None,
     further: Sequence[SeaIceClass] = (),
-) -> tuple[SeaIceClass, ...]:
+) -> Legend:
     """Return the classes that rasters name; references with codes of their own are not asked."""
-    return inputs.legend_of([*predictions, *(references if classes is None else ())], further)
+    return scenes.common_legend([*predictions, *(references if classes is None else ())], further)

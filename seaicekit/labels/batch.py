@@ -133,7 +133,7 @@ def autolabel(
                 if "error" in result:  # what an earlier run made of it is no longer so
                     as_path(output_path(out_dir, f"{name}.tif")).unlink(missing_ok=True)
                 table[name] |= result
-        classes = [entry.name.replace(" ", "_") for entry in applied.thresholds.legend]
+        classes = [entry.column for entry in applied.thresholds.legend]
         frame = pd.DataFrame(table.values(), columns=["scene", "path", "labels", *classes, *COUNTS, "error"])
         frame = frame.astype(dict.fromkeys([*classes, *COUNTS], "Int64"))
         table_file = as_path(out_dir) / "labels.csv"
@@ -332,7 +332,7 @@ def _write(task: Task, rule: Rule, codes: np.ndarray, found: dict[str, int], rea
 
     legend = rule.thresholds.legend
     totals = cloud_filter.histogram(codes)
-    counts = {entry.name.replace(" ", "_"): int(totals[entry.code]) for entry in legend} | dict(found)
+    counts = {entry.column: int(totals[entry.code]) for entry in legend} | dict(found)
     counts["nodata"] = int(totals[NODATA]) - counts["opaque_cloud"]
     made = {"key": task["key"], "rule": task["rule"], "ends": task["ends"], "counts": counts}
     tags = {TAG: json.dumps(made, sort_keys=True)}

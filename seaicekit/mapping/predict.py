@@ -147,7 +147,7 @@ def _named(paths: Paths) -> dict[str, str | os.PathLike]:
 
 
 def _columns(card: Card) -> list[str]:
-    names = [entry.name.replace(" ", "_") for entry in card.legend]
+    names = [entry.column for entry in card.legend]
     made = ["scene", "path", "map", "confidence", "datetime", *names, *(f"{name}_km2" for name in names)]
     return [*made, "ice_concentration", "mean_confidence"]
 
@@ -235,7 +235,7 @@ def _written(task: dict, found: tuple[np.ndarray, np.ndarray, float] | str, card
         return row | {"fatal": str(error)}
     shares = {entry.code: counts[entry.code] / valid if valid else np.nan for entry in card.legend}
     area = thresholds.square_kilometres(files["map"], card.legend) if crs else dict.fromkeys(shares, np.nan)
-    names = {entry.code: entry.name.replace(" ", "_") for entry in card.legend}
+    names = {entry.code: entry.column for entry in card.legend}
     return (
         row
         | files

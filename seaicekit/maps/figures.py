@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seaicekit import labels, scenes
-from seaicekit.classes import LEGEND, NODATA, SeaIceClass
+from seaicekit.classes import LEGEND, NODATA, Legend, SeaIceClass
 from seaicekit.evaluation import CLOUDY
 from seaicekit.files import InputError, atomic_write
 from seaicekit.labels import provenance
@@ -31,10 +31,7 @@ CLOUD_COLOUR = "#e07b39"
 
 def coloured(codes: np.ndarray, legend: Sequence[SeaIceClass] = LEGEND) -> np.ndarray:
     """Paint class codes, (rows, columns) uint8, in the legend's colours: (rows, columns, 3) uint8."""
-    palette = np.full((256, 3), NODATA_GREY, np.uint8)
-    for entry in legend:
-        palette[entry.code] = entry.rgb
-    return palette[codes]
+    return Legend(legend).palette(NODATA_GREY)[codes]
 
 
 def rgb(path: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ import rasterio.warp
 from rasterio.enums import ColorInterp
 
 from seaicekit import classes, scenes
-from seaicekit.classes import LEGEND, NODATA, SeaIceClass
+from seaicekit.classes import LEGEND, NODATA, Legend
 from seaicekit.files import InputError
 from seaicekit.scenes import Window, is_url
 from seaicekit.thresholds import square_kilometres
@@ -27,7 +27,6 @@ Bounds = tuple[float, float, float, float]  # west, south, east, north
 MERCATOR = "EPSG:3857"
 SEEN = 4096  # pixels a side of the copy that is shown of a scene that no map reader understands
 LEAST, MOST = 33, 100  # per cent: of three classes the likeliest has at least a third
-SPARE = ("#e69f00", "#cc79a7", "#009e73", "#d55e00", "#f0e442", "#56b4e9")  # Okabe and Ito, told apart by all
 
 
 @dataclass(eq=False)
@@ -40,7 +39,7 @@ class Layer:
         As given.
     kind : str
         "scene", "classes" or "confidence".
-    legend : tuple of SeaIceClass
+    legend : Legend
         Of a class raster its own names and colours; else empty.
     crs : rasterio.crs.CRS
     bounds : (west, south, east, north), in ``crs``
@@ -51,7 +50,7 @@ class Layer:
     name: str
     path: str
     kind: str
-    legend: tuple[SeaIceClass, ...]
+    legend: Legend
     crs: CRS
     bounds: Bounds
     file: str
@@ -86,10 +85,7 @@ class Layer:
 
             scale = (np.arange(256) - LEAST) / (MOST - LEAST)
             return (colormaps["magma"](scale.clip(0, 1))[:, :3] * 255).round().astype(np.uint8)
-        table = np.zeros((256, 3), np.uint8)
-        for entry in self.legend:
-            table[entry.code] = entry.rgb
-        return table
+        return self.legend.palette()
 
     def at(self, longitude: float, latitude: float) -> int | None:
         """Return what is at a place: a class code, per cent, or max(R, G, B); None outside and at no data."""
@@ -157,35 +153,17 @@ def _placed(path: str, crs: CRS | None) -> None:
         raise InputError(f"{path}: has no CRS, so no place on a map; see it with seaicekit.maps.panels")
 
 
-def _legend(source: rasterio.DatasetReader) -> tuple[SeaIceClass, ...]:
-    """Return a raster's own classes; the usual ones if it holds nothing but their codes; else nothing."""
+def _legend(source: rasterio.DatasetReader) -> Legend:
+    """Return the classes of a class raster; no other raster has any."""
     if source.count != 1 or source.dtypes[0] != "uint8":
-        return ()
-    named = {
-        int(key[6:]): name for key, name in source.tags().items() if key[:6] == "CLASS_" and key[6:].isdigit()
-    }
-    table = source.colormap(1) if source.colorinterp[0] == ColorInterp.palette else {}
-    usual = {entry.code: entry for entry in LEGEND}
-    # A table may have all 256 colours: those without a name count if they occur.
-    shape = min(1024, source.height), min(1024, source.width)
-    seen = set(named) or set(np.unique(source.read(1, out_shape=shape)).tolist()) - {source.nodata, NODATA}
-    if not (named or table or seen <= set(usual)):
-        return ()
-    return (
-        tuple(
-            SeaIceClass(
-                code,
-                named.get(code) or (usual[code].name if code in usual else f"class {code}"),
-                "#{:02x}{:02x}{:02x}".format(*table[code]) if code in table else _colour(code),
-            )
-            for code in sorted(seen)
-        )
-        or LEGEND
-    )
-
-
-def _colour(code: int) -> str:
-    return next((entry.colour for entry in LEGEND if entry.code == code), SPARE[code % len(SPARE)])
+        return Legend()
+    legend = Legend.of_raster(source)
+    if not legend:
+        shape = min(1024, source.height), min(1024, source.width)
+        codes = set(np.unique(source.read(1, out_shape=shape)).tolist()) - {source.nodata, NODATA}
+        if source.colorinterp[0] == ColorInterp.palette or codes <= set(LEGEND.codes):
+            return Legend.of_raster(source, codes) or LEGEND
+    return legend
 
 
 def _scene(name: str, path: str) -> Layer:
@@ -197,9 +175,9 @@ def _scene(name: str, path: str) -> Layer:
         whole = max(shape) <= SEEN or _has_overviews(place)
         plain = str(reader.source) == place == path and not _is_product(path) and reader.dtype == np.uint8
         if plain and whole and (reader.declares_nodata or is_url(path) or not reader.find_border().any()):
-            return Layer(name, path, "scene", (), crs, bounds, scenes_file(path))
+            return Layer(name, path, "scene", Legend(), crs, bounds, scenes_file(path))
         memory = _copy(reader)
-    return Layer(name, path, "scene", (), crs, bounds, memory.name, memory)
+    return Layer(name, path, "scene", Legend(), crs, bounds, memory.name, memory)
 
 
 def scenes_file(path: str) -> str:

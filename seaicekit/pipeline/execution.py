@@ -15,7 +15,6 @@ import time
 import types
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -317,9 +316,7 @@ def _conclude(
     elif "05_map" in finished:
         metrics = read_json(out / "metrics.json")
         manifest["figures"] |= metrics.pop("figures")
-        manifest["legend"] = [
-            asdict(entry) for entry in training.read_card(out / "model" / "model.keras").legend
-        ]
+        manifest["legend"] = training.read_card(out / "model" / "model.keras").legend.to_json()
         manifest["metrics"] = metrics
     write_json(out / "run.json", manifest)
     report.write(out)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from seaicekit import maps, scenes
-from seaicekit.classes import SeaIceClass
+from seaicekit.classes import Legend
 from seaicekit.files import InputError, atomic_write, write_text
 from seaicekit.report.metrics import untrained
 from seaicekit.report.page import environment, manifest, picture
@@ -162,7 +162,7 @@ def _small_multiples(runs: dict[str, dict], names: dict[str, str], scene: str) -
     """Draw a scene, its truth if there is one, and each run's map of it."""
     first = next(iter(runs))
     row = scenes.load_catalogue(Path(first) / "scenes.json").loc[scene]
-    legend = [SeaIceClass(**entry) for entry in runs[first]["legend"]]
+    legend = Legend.from_json(runs[first]["legend"])
     pictures = {"scene": row.path} | ({"truth": row.truth} if row.truth else {})
     for folder, run in runs.items():
         score = run["figures"].get("accuracy", run["figures"]["agreement"])

@@ -78,7 +78,7 @@ def save_metrics(run_dir: str | os.PathLike, maps: pd.DataFrame, tiles: pd.DataF
 def _label_shares(folder: Path) -> dict[str, float]:
     """Return how much of the valid area the automatic labels give to each class."""
     legend = Thresholds.load(folder / "thresholds.json").legend
-    counts = load_labels(folder / "labels")[[entry.name.replace(" ", "_") for entry in legend]].sum()
+    counts = load_labels(folder / "labels")[[entry.column for entry in legend]].sum()
     return {name: float(count / counts.sum()) for name, count in counts.items()}
 
 

@@ -42,6 +42,7 @@ from seaicekit.scenes.polar import (
 )
 from seaicekit.scenes.rasters import (
     as_codes,
+    common_legend,
     open_raster,
     read_codes,
     read_tags,
@@ -82,6 +83,7 @@ __all__ = [
     "catalogue",
     "check_outputs",
     "check_scene",
+    "common_legend",
     "describe_scene",
     "draw_locator",
     "draw_polar_map",

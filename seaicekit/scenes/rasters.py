@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import rasterio.errors
 import rasterio.shutil
 from rasterio._err import CPLE_BaseError
 
-from seaicekit.classes import LEGEND, NODATA, SeaIceClass, colour_table
+from seaicekit.classes import LEGEND, NODATA, Legend, SeaIceClass
 from seaicekit.files import FREE_SPACE, InputError, atomic_write
 from seaicekit.scenes.reading import OPENING
 
@@ -37,8 +37,10 @@ def write_classes(
     The class names stand in the metadata as ``CLASS_0`` and so on, beside ``tags``; overviews show the
     commonest class.
     """
-    named = {f"CLASS_{entry.code}": entry.name for entry in legend}
-    _write_cog(path, codes, crs, transform, NODATA, "MODE", colour_table(legend), named | dict(tags or {}))
+    legend = Legend(legend)
+    _write_cog(
+        path, codes, crs, transform, NODATA, "MODE", legend.colour_table, legend.tags | dict(tags or {})
+    )
 
 
 def read_tags(path: str | os.PathLike) -> dict[str, str]:
@@ -146,3 +148,32 @@ def read_codes(
 def as_codes(raster: Raster) -> np.ndarray:
     """Return class codes, (rows, columns) uint8, of a path or an array."""
     return read_codes(raster) if isinstance(raster, str | os.PathLike) else np.asarray(raster)
+
+
+def common_legend(rasters: Iterable[Raster], further: Iterable[SeaIceClass] = ()) -> Legend:
+    """Return the classes that rasters name in their metadata together with further ones, by code.
+
+    An array, and a raster that names none, counts as having the default legend.
+
+    Raises
+    ------
+    InputError
+        A raster cannot be read, or two rasters give one code different names.
+    """
+    legends: list[tuple[str, Iterable[SeaIceClass]]] = []
+    for raster in rasters:
+        if isinstance(raster, str | os.PathLike):
+            with open_raster(raster) as source:
+                legends.append((str(raster), Legend.of_raster(source) or LEGEND))
+        else:
+            legends.append(("array", LEGEND))
+    known: dict[int, SeaIceClass] = {}
+    for name, legend in [*legends, ("cuts", further)]:
+        for entry in legend:
+            first = known.setdefault(entry.code, entry).name
+            if first != entry.name:
+                raise InputError(
+                    f"{name}: calls {entry.code} {entry.name!r}, another raster {first!r}; "
+                    "label all by one rule, map the classes, or give the legend"
+                )
+    return Legend(known[code] for code in sorted(known)) or LEGEND

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from seaicekit import scenes
-from seaicekit.classes import LEGEND, OPEN_WATER, THICK_ICE, THIN_ICE, SeaIceClass
+from seaicekit.classes import LEGEND, OPEN_WATER, THICK_ICE, THIN_ICE, Legend, SeaIceClass
 from seaicekit.files import InputError, read_json, write_json
 from seaicekit.thresholds import fitting
 from seaicekit.thresholds.ranges import Range, check_number
@@ -111,10 +111,10 @@ class Thresholds:
         return tuple(entry for entry in self.ranges if not entry.by_brightness)
 
     @property
-    def legend(self) -> tuple[SeaIceClass, ...]:
+    def legend(self) -> Legend:
         """All classes that the cuts can give, by code."""
         further = {entry.code: SeaIceClass(entry.code, entry.name, entry.colour) for entry in self.ranges}
-        return tuple(sorted({*LEGEND, *further.values()}, key=lambda entry: entry.code))
+        return Legend(sorted({*LEGEND, *further.values()}, key=lambda entry: entry.code))
 
     def classify(self, rgb: np.ndarray) -> np.ndarray:
         """Return the class code of each pixel, without any filter.
@@ -247,7 +247,7 @@ class Thresholds:
             As `fit`.
         """
         rgb, classes = _labelled(rgb, classes, self)
-        return fitting.score_classes(self.classify(rgb), classes, [entry.code for entry in self.legend])
+        return fitting.score_classes(self.classify(rgb), classes, self.legend.codes)
 
     def in_ranges(self, rgb: np.ndarray) -> np.ndarray:
         """Return which of (N, 3) pixels lie in a range, (N,) bool, so that the two cuts do not decide them."""
@@ -407,7 +407,7 @@ def _labelled(rgb: np.ndarray, classes: np.ndarray, cuts: Thresholds) -> tuple[n
         raise InputError(f"classes: must be one for each of {len(rgb)} points, not {classes.shape}")
     if classes.size and not np.issubdtype(classes.dtype, np.integer):
         raise InputError(f"classes: must be whole numbers, not {classes.dtype}")
-    odd = sorted(set(np.unique(classes).tolist()) - {entry.code for entry in cuts.legend})
+    odd = sorted(set(np.unique(classes).tolist()) - set(cuts.legend.codes))
     if odd:
         raise InputError(
             f"classes: {odd[0]} is not in the legend; give start its range, or leave such points out"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seaicekit.classes import NAMES
+from seaicekit.classes import LEGEND
 from seaicekit.files import InputError
 
 if TYPE_CHECKING:
@@ -377,7 +377,7 @@ def _messages(points, cuts, strange) -> tuple[str, ...]:
             names = [f"{('water_max', 'thin_max')[cut]} = {cuts[cut]}" for cut in bounds]
             number = f"{counts[code]} point{'' if counts[code] == 1 else 's'}"
             told.append(
-                f"{NAMES[code]} has {number}, too few to be sure of {' and '.join(names)}; label {FEW + 1} or more"
+                f"{LEGEND[code].name} has {number}, too few to be sure of {' and '.join(names)}; label {FEW + 1} or more"
             )
     both = points[:, (points > 0).sum(axis=0) > 1]
     wrong = int(both.sum() - both.max(axis=0, initial=0).sum())

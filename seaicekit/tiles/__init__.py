@@ -1,7 +1,7 @@
 """From label rasters to the tiles that a network learns from."""
 
 from seaicekit.tiles.inputs import Inputs, channels, check_inputs, labelling_rule, prepare_inputs
-from seaicekit.tiles.pixels import Tiles, common_legend, epoch_order, shared_cache, target_rasters
+from seaicekit.tiles.pixels import Tiles, epoch_order, shared_cache, target_rasters
 from seaicekit.tiles.splits import check_split
 from seaicekit.tiles.table import TILE_SIZE, index_tiles, load_tiles, mask_outside_tiles, read_tiles
 
@@ -12,7 +12,6 @@ __all__ = [
     "channels",
     "check_inputs",
     "check_split",
-    "common_legend",
     "epoch_order",
     "index_tiles",
     "labelling_rule",

@@ -7,7 +7,7 @@ having read its share of the scenes; the pages live in the system's cache, where
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seaicekit import labels, scenes
-from seaicekit.classes import LEGEND, NODATA, SeaIceClass
+from seaicekit.classes import NODATA, Legend
 from seaicekit.files import FREE_SPACE, PARTIAL, InputError
 from seaicekit.tiles import inputs
 
@@ -24,35 +24,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 UNKNOWN = 254  # stands for a code of no class while codes become the network's
-
-
-def common_legend(paths: Sequence[str | os.PathLike]) -> tuple[SeaIceClass, ...]:
-    """Return the classes that label rasters name in their metadata, by code.
-
-    The paper's three where none does.
-
-    Raises
-    ------
-    InputError
-        A raster that cannot be read, or two rasters with two names for a code.
-    """
-    found: dict[int, SeaIceClass] = {}
-    for path in paths:
-        with scenes.open_raster(path) as source:
-            named = {
-                int(key[6:]): name
-                for key, name in source.tags().items()
-                if key[:6] == "CLASS_" and key[6:].isdecimal() and int(key[6:]) < NODATA
-            }
-            colours = source.colormap(1) if named and source.colorinterp[0].name == "palette" else {}
-        for code, name in named.items():
-            red, green, blue = colours.get(code, (128, 128, 128))[:3]
-            entry = SeaIceClass(code, name, f"#{red:02x}{green:02x}{blue:02x}")
-            if found.setdefault(code, entry).name != name:
-                raise InputError(
-                    f"{path}: calls class {code} {name!r}, another raster {found[code].name!r}; label all by one rule"
-                )
-    return tuple(found[code] for code in sorted(found)) or LEGEND
 
 
 def target_rasters(table: pd.DataFrame, targets: str, index: str | os.PathLike) -> dict[str, str | None]:
@@ -103,7 +74,7 @@ class Tiles:
     table : pandas.DataFrame
         Rows of a tile index. A tile's number is its place in the table.
     variant : "rgb", "grey" or "filtered"
-    classes : tuple of SeaIceClass
+    classes : Legend
     targets : dict
         Scene → raster to learn, None for the cuts alone; as from `wanted`.
     file : int
@@ -114,7 +85,7 @@ class Tiles:
         self,
         table: pd.DataFrame,
         variant: inputs.Inputs,
-        classes: tuple[SeaIceClass, ...],
+        classes: Legend,
         targets: dict[str, str | None],
         file: int,
     ):

@@ -141,10 +141,7 @@ def _rows(scene: Any, reader: scenes.SceneReader, size: int) -> list[dict]:
                 part != labels.label_raw(bands, mask & (rule.nodata == "mask"), rule.thresholds),
                 "filter",
             )
-        shares = {
-            entry.name.replace(" ", "_"): (part[valid] == entry.code).mean()
-            for entry in rule.thresholds.legend
-        }
+        shares = {entry.column: (part[valid] == entry.code).mean() for entry in rule.thresholds.legend}
         place = {
             "scene": scene.scene,
             "path": str(scene.path),

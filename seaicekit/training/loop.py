@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seaicekit import tiles
+from seaicekit import scenes, tiles
+from seaicekit.classes import Legend
 from seaicekit.files import InputError, atomic_write, sha256, write_json
 from seaicekit.tiles import Tiles, channels, epoch_order, shared_cache
 from seaicekit.tiles import read_tiles as read_tiles
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-    from seaicekit.classes import SeaIceClass
     from seaicekit.labels import Rule
 
     Report = Callable[[dict], None]
@@ -183,7 +183,7 @@ def fit(settings: Settings, report: Report | None = None) -> dict:
 
 def plan(
     settings: Settings,
-) -> tuple[pd.DataFrame, dict[str, str | None], tuple[SeaIceClass, ...], Rule | None]:
+) -> tuple[pd.DataFrame, dict[str, str | None], Legend, Rule | None]:
     """Look at all that is known before the first pixel is read, without TensorFlow.
 
     Returns
@@ -192,7 +192,7 @@ def plan(
         The tiles to train and test on.
     targets : dict
         As from `seaicekit.tiles.target_rasters`.
-    classes : tuple of SeaIceClass
+    classes : Legend
     rule : Rule or None
         The one that filters the inputs.
 
@@ -216,7 +216,7 @@ def plan(
             f"normalisation: l2 needs tiles above {LEAST} pixels a side, for maps are made of such tiles"
         )
     targets = tiles.target_rasters(table, settings.targets, settings.tiles)
-    classes = tiles.common_legend(sorted({*table["labels"], *filter(None, targets.values())}))
+    classes = scenes.common_legend(sorted({*table["labels"], *filter(None, targets.values())}))
     return table, targets, classes, _rule(table) if settings.inputs == "filtered" else None
 
 

@@ -6,12 +6,12 @@ import json
 import os
 import shutil
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seaicekit import tiles
-from seaicekit.classes import LEGEND, SeaIceClass
+from seaicekit.classes import LEGEND, Legend
 from seaicekit.files import InputError, atomic_write, require
 from seaicekit.labels import Rule
 from seaicekit.tiles import Inputs
@@ -29,7 +29,7 @@ class Card:
 
     Attributes
     ----------
-    legend : tuple of SeaIceClass
+    legend : Legend
         The classes in the order of the model's outputs; their codes need not be 0, 1, 2.
     inputs : str
         For `seaicekit.tiles.prepare_inputs`.
@@ -48,7 +48,7 @@ class Card:
         How good it is, once someone has found out; see `write_card`.
     """
 
-    legend: tuple[SeaIceClass, ...] = LEGEND
+    legend: Legend = LEGEND
     inputs: Inputs = "rgb"
     rule: Rule | None = None
     normalisation: str = "scale"
@@ -59,7 +59,7 @@ class Card:
 
     def __post_init__(self):
         tiles.check_inputs(self.inputs)
-        object.__setattr__(self, "legend", tuple(self.legend))
+        object.__setattr__(self, "legend", Legend(self.legend))
 
     def to_dict(self) -> dict:
         """Return the card as JSON values, for `from_dict`."""
@@ -68,7 +68,7 @@ class Card:
             {"format": FORMAT}
             | {name: getattr(self, name) for name in self.__dataclass_fields__}
             | {
-                "legend": [asdict(entry) for entry in self.legend],
+                "legend": self.legend.to_json(),
                 "rule": rule,
             }
         )
@@ -77,7 +77,7 @@ class Card:
     def from_dict(cls, values: dict) -> Card:
         """Make a card from what `to_dict` returned."""
         known = {name: value for name, value in values.items() if name in cls.__dataclass_fields__}
-        legend = tuple(SeaIceClass(**entry) for entry in values["legend"])
+        legend = Legend.from_json(values["legend"])
         return cls(
             **known | {"legend": legend, "rule": Rule.from_dict(values["rule"]) if values["rule"] else None}
         )

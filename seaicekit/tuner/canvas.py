@@ -14,7 +14,7 @@ import numpy as np
 from ipyleaflet import FullScreenControl, GeoJSON, ImageOverlay, Map, projections
 from PIL import Image
 
-from seaicekit.classes import SeaIceClass
+from seaicekit.classes import Legend
 from seaicekit.scenes import Window
 
 SIZE = 520  # pixels of the screen, before the map has told its own
@@ -96,13 +96,12 @@ class SceneCanvas(Map):
             window,
         )
 
-    def overlay(self, codes: np.ndarray, window: Window, legend: Sequence[SeaIceClass]) -> None:
+    def overlay(self, codes: np.ndarray, window: Window, legend: Legend) -> None:
         """Lay class codes, (rows, columns) uint8, over a window; what is in no class stays clear."""
         image = Image.fromarray(codes, "P")
-        palette, alpha = np.zeros((256, 3), np.uint8), np.zeros(256, np.uint8)
-        for entry in legend:
-            palette[entry.code], alpha[entry.code] = entry.rgb, 255
-        image.putpalette(palette.tobytes())
+        alpha = np.zeros(256, np.uint8)
+        alpha[legend.codes] = 255
+        image.putpalette(legend.palette().tobytes())
         file = io.BytesIO()
         image.save(file, "PNG", transparency=alpha.tobytes(), compress_level=1)
         self._put(self._classes, "png", file.getvalue(), window)

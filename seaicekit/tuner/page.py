@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets
 from ipywidgets import HBox, Layout, VBox
 
-from seaicekit.classes import VIVID, SeaIceClass, repainted
+from seaicekit.classes import Legend
 from seaicekit.files import InputError
 from seaicekit.labels import Rule
 from seaicekit.tuner import panels
@@ -44,16 +44,8 @@ class Page(VBox):
             layout=Layout(width="190px"),
             style={"description_width": "52px"},
         )
-        self._vivid = ipywidgets.Checkbox(
-            description="vivid colours",
-            tooltip="a second palette",
-            indent=False,
-            layout=Layout(width="120px"),
-        )
         step = self._button("next", "the next scene (n)", self._next, "60px")
-        self._top = HBox(
-            [self._scene, step, self._base, self._opacity, self._vivid], layout=Layout(flex_flow="row wrap")
-        )
+        self._top = HBox([self._scene, step, self._base, self._opacity], layout=Layout(flex_flow="row wrap"))
         self._canvas = SceneCanvas(self._click, self._look_later)
         self._status = ipywidgets.HTML(layout=Layout(min_height="2.6em"))
         self._left = VBox([self._canvas, self._status], layout=Layout(flex="1 1 420px", min_width="300px"))
@@ -130,18 +122,16 @@ class Page(VBox):
         self._scene.observe(lambda change: self._try(self._open, change["new"]), "value")
         self._base.observe(lambda _: self._try(self._look), "value")
         self._opacity.observe(lambda change: setattr(self._canvas, "opacity", change["new"]), "value")
-        self._vivid.observe(lambda _: self._try(self._label), "value")
         self._upload.observe(lambda change: self._try(self._load, change["new"]), "value")
         self._preset.observe(
             lambda change: change["new"] and self._try(self._use_preset, change["new"]), "value"
         )
 
     @property
-    def _legend(self) -> tuple[SeaIceClass, ...]:
+    def _legend(self) -> Legend:
         """The cuts' classes, and those that only points have, for their range was removed."""
-        here = {point.code for point in self.points} | {entry.code for entry in self.thresholds.legend}
-        legend = tuple(self._entries[code] for code in sorted(here))
-        return repainted(legend, VIVID) if self._vivid.value else legend
+        codes = {point.code for point in self.points} | set(self.thresholds.legend.codes)
+        return Legend(self._entries[code] for code in sorted(codes))
 
     def _choose_classes(self) -> None:
         """Offer the classes there are for the next point."""

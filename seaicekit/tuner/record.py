@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seaicekit import thresholds
-from seaicekit.classes import LEGEND, SeaIceClass
+from seaicekit.classes import LEGEND, Legend
 from seaicekit.files import InputError, read_json
 from seaicekit.labels import Rule
 from seaicekit.scenes import without_query
@@ -27,7 +26,7 @@ class Files:
 
     def _provenance(self) -> dict:
         rgb, codes = self.points.pixels()
-        legend = [entry.code for entry in self._legend]
+        legend = self._legend.codes
         score = thresholds.score_classes(self.thresholds.classify(rgb), codes, legend) if len(codes) else None
         return {
             "who": self._who.value,
@@ -55,9 +54,8 @@ class Files:
             "given": self._given and self._given.to_dict(),
             "thresholds": self.thresholds.to_dict(),
             "rule": {name: getattr(self.rule, name) for name in ("cloud_filter", "window", "nodata")},
-            "classes": [astuple(entry) for entry in self._entries.values() if entry not in LEGEND],
+            "classes": Legend(entry for entry in self._entries.values() if entry not in LEGEND).to_json(),
             "scene": self._now,
-            "vivid": self._vivid.value,
         }
 
     def _earlier(self) -> dict | None:
@@ -67,8 +65,8 @@ class Files:
             return None
         try:
             state = read_json(file)
-            Thresholds.from_dict(state["thresholds"]), state["rule"]["nodata"], state["scene"], state["vivid"]
-            known = {SeaIceClass(*entry) for entry in state["classes"]}
+            Thresholds.from_dict(state["thresholds"]), state["rule"]["nodata"], state["scene"]
+            known = set(Legend.from_json(state["classes"]))
         except (
             InputError,
             KeyError,

@@ -13,7 +13,7 @@ import numpy as np
 from ipywidgets import HBox, Layout
 
 from seaicekit import scenes, thresholds
-from seaicekit.classes import SeaIceClass
+from seaicekit.classes import Legend, SeaIceClass
 from seaicekit.files import InputError, write_json
 from seaicekit.labels import Rule
 from seaicekit.thresholds import ReferencePoints, Thresholds, UnsavedError
@@ -83,7 +83,7 @@ class ThresholdTuner(Page, Fitting, Files):
         self._shown: str | None = None
         state = self._earlier()
         cuts = Thresholds.from_dict(state["thresholds"]) if state else self._start
-        further = [SeaIceClass(*entry) for entry in state["classes"]] if state else []
+        further = Legend.from_json(state["classes"]) if state else []
         self._entries |= {entry.code: entry for entry in (*further, *cuts.legend)}
         self.points = ReferencePoints(
             self._named, self._folder / "points.geojson", tuple(self._entries.values())
@@ -96,7 +96,6 @@ class ThresholdTuner(Page, Fitting, Files):
         if state:
             self.set(cuts)
             self._before.set(state["rule"])
-            self._vivid.value = state["vivid"]
         first: Any = (
             state["scene"] if state and state["scene"] in self._named else next(iter(self._named), None)
         )
@@ -354,9 +353,7 @@ class ThresholdTuner(Page, Fitting, Files):
             self._list.value = chosen if chosen in list(self.points) else None
         self._canvas.mark(marks)
         text = (
-            panels.scored(
-                thresholds.score_classes(said, codes, [entry.code for entry in legend]), legend, how
-            )
+            panels.scored(thresholds.score_classes(said, codes, legend.codes), legend, how)
             if len(codes)
             else (
                 "Click on the picture where you know the class: the cuts can be fitted to some ten points of each."

@@ -121,7 +121,7 @@ def test_the_legend_stands_in_the_files(tmp_path):
     paths = [written(tmp_path / f"{n}.tif", each, legend=FOUR) for n, each in enumerate((codes, other))]
     found = sik.evaluate(*paths)
     assert found == sik.evaluate(codes, other, legend=FOUR) and "melt pond" in found["classes"]
-    assert evaluation.legend_of(paths) == FOUR
+    assert scenes.common_legend(paths) == FOUR
     assert sik.evaluate(paths[0], random(2)) == sik.evaluate(codes, random(2), legend=FOUR)
     with pytest.raises(sik.InputError, match="code 7 is not in the legend"):
         sik.evaluate(codes, other)

@@ -73,8 +73,8 @@ def test_baselines_are_what_they_say(compared):
         assert value(shown, rule).value == pytest.approx(metrics.accuracy_score(truth[valid], said[valid]))
         assert value(shown, rule).pixels == valid.sum()
         recalls = metrics.recall_score(truth[valid], said[valid], average=None, labels=[0, 1, 2])
-        for name, recall in zip(sik.classes.NAMES, recalls, strict=True):
-            assert value(shown, rule, "recall", **{"class": name}).value == pytest.approx(recall)
+        for entry, recall in zip(sik.classes.LEGEND, recalls, strict=True):
+            assert value(shown, rule, "recall", **{"class": entry.name}).value == pytest.approx(recall)
     counts = np.bincount(truth[truth != 255], minlength=3)
     assert value(shown, "majority class").value == pytest.approx(counts.max() / counts.sum())
     looked = table[pixels(made, names)]

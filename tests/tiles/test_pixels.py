@@ -25,7 +25,7 @@ def kept(tmp_path):
 
     def fill(table, variant="rgb", targets="labels", where=tmp_path / "tiles.parquet"):
         wanted = tiles.target_rasters(table, targets, where)
-        classes = tiles.common_legend([*table["labels"].unique(), *filter(None, wanted.values())])
+        classes = sik.scenes.common_legend([*table["labels"].unique(), *filter(None, wanted.values())])
         files.append(os.open(tmp_path / f"{len(files)}", os.O_RDWR | os.O_CREAT))
         made = tiles.Tiles(table, variant, classes, wanted, files[-1])
         return made, made.fill()
@@ -136,14 +136,6 @@ def test_four_classes_come_from_the_rasters_legend(tmp_path, kept):
     assert card.legend == (*sik.classes.LEGEND, sik.classes.SeaIceClass(7, "melt pond", "#3a7bd5"))
 
 
-def test_no_data_is_no_class_although_a_raster_names_it(tmp_path):
-    """A phantom fourth class, which a public reproduction of the paper once had."""
-    codes = np.array([[0, 1], [2, 255]], np.uint8)
-    tags = {"CLASS_255": "no data", "CLASS_300": "beyond", "CLASS_²": "odd"}
-    sik.scenes.write_classes(tmp_path / "mine.tif", codes, None, None, tags=tags)
-    assert [entry.code for entry in tiles.common_legend([tmp_path / "mine.tif"])] == [0, 1, 2]
-
-
 def test_codes_of_no_class_and_two_names_for_one_are_refused(small, tmp_path):
     _, labelled, index = small
     codes = sik.scenes.read_codes(labelled["labels"][0])
@@ -154,7 +146,7 @@ def test_codes_of_no_class_and_two_names_for_one_are_refused(small, tmp_path):
     other = sik.classes.SeaIceClass(1, "nilas", "#112233")
     sik.scenes.write_classes(tmp_path / "other.tif", codes, None, None, (other,))
     with pytest.raises(sik.InputError, match="'nilas'.*'thin ice'"):
-        tiles.common_legend([labelled["labels"][0], tmp_path / "other.tif"])
+        sik.scenes.common_legend([labelled["labels"][0], tmp_path / "other.tif"])
 
 
 def test_one_class_only_is_a_warning_and_none_an_error(small, tmp_path):

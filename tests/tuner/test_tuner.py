@@ -107,9 +107,6 @@ def test_the_overlay_is_what_the_cuts_say(tuner, paths):
     np.testing.assert_array_equal(
         overlay(tuner), painted(sik.label(scene, tuner.thresholds, window=31).values)
     )
-    control(tuner, "vivid colours").value = True
-    vivid = classes.repainted(classes.LEGEND, classes.VIVID)
-    np.testing.assert_array_equal(overlay(tuner), painted(sik.label(scene, tuner.rule).values, vivid))
     assert tuner.rule == Rule(sik.Thresholds(60, 150), window=31)
 
 
