@@ -142,8 +142,8 @@ def _agreement(depth: int, size: int, folder: Path, raw: dict) -> list[dict]:
     training.train(
         folder / "tiles.parquet",
         folder / str(depth),
-        1,
-        "inprocess",
+        ranks=1,
+        launcher="inprocess",
         progress=False,
         depth=depth,
         width=8,

@@ -146,8 +146,8 @@ def _scaling(
         done = training.train(
             _index(made, images),
             folder / part / str(each),
-            each,
-            "horovodrun",
+            ranks=each,
+            launcher="horovodrun",
             progress=False,
             epochs=epochs,
             batch=share,
@@ -255,7 +255,7 @@ def against_keras(settings: dict, repeats: int) -> dict[str, list[float]]:
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    ours = training.Settings(**settings, epochs=2, augment=False)
+    ours = training.Job(**settings, epochs=2, augment=False)
     table = pd.read_parquet(ours.tiles)
     train = table[table["split"] == "train"]
     images, codes = tiles.load_tiles(train)

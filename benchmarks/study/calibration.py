@@ -11,12 +11,12 @@ import numpy as np
 from seaicekit import scenes, thresholds
 from seaicekit.classes import LEGEND
 from seaicekit.files import InputError
+from seaicekit.labels import Rule
 from seaicekit.tuner import Preview
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from seaicekit.labels import Rule
     from seaicekit.scenes import Paths, Raster
     from seaicekit.thresholds import Thresholds
 
@@ -65,10 +65,10 @@ def calibrate(points: pd.DataFrame, paths: Paths, rule: Rule) -> Thresholds:
     rule : Rule
         Its ``cloud_filter`` says whether it filters; its cuts are those to begin with.
     """
-    plain = _fit(points, paths, replace(rule, cloud_filter=False))
+    plain = _fit(points, paths, Rule.of(rule, cloud_filter=False))
     if not rule.cloud_filter:
         return plain
-    thin_max = _fit(points, paths, replace(rule, thresholds=plain)).thin_max
+    thin_max = _fit(points, paths, Rule.of(rule, thresholds=plain)).thin_max
     return replace(plain, thin_max=max(plain.water_max, thin_max))
 
 

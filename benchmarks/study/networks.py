@@ -110,7 +110,12 @@ def _trained(
         if progress:
             print(f"{variant.name}, seed {settings['seed']}")
         found = training.train(
-            material.folder / "tiles.parquet", folder, ranks, launcher, progress=progress, **settings | wanted
+            material.folder / "tiles.parquet",
+            folder,
+            progress=progress,
+            ranks=ranks,
+            launcher=launcher,
+            **settings | wanted,
         )
     last = {name: found["epochs"][-1][name] for name in ("loss", "val_accuracy")}
     return {name: found[name] for name in ("seconds", "images_per_second", "parameters")} | last

@@ -20,6 +20,7 @@ from seaicekit.labels.cloud_filter import (
 )
 from seaicekit.labels.rule import (
     Rule,
+    RuleOptions,
     corrected_brightness,
     decide,
     filter_scene,
@@ -34,6 +35,7 @@ from seaicekit.labels.rule import (
 
 __all__ = [
     "Rule",
+    "RuleOptions",
     "autolabel",
     "background",
     "code_version",

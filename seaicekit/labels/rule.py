@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import cv2
 import numpy as np
+from pydantic import Field, InstanceOf, model_validator
 
 from seaicekit.classes import NODATA, OPEN_WATER
 from seaicekit.files import InputError
 from seaicekit.labels import cloud_filter
 from seaicekit.labels.cloud_filter import WINDOW
+from seaicekit.parameters import Parameters
 from seaicekit.scenes import Window, blocks, nodata_mask
 from seaicekit.thresholds import Thresholds, brightness
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 NodataRule = Literal["mask", "ignore"]
 Scope = Literal["scene", "tile"]
 OpaqueRule = Literal["off", "scl"]
+Percentile = Annotated[float, Field(ge=0, le=100)]
 
 STRIP = 64  # rows
 
@@ -30,82 +32,74 @@ OPAQUE = 254  # no data for the reason that cloud hides it; 255 in the end
 SCL_OPAQUE = (8, 9)  # Sentinel-2 scene classification: cloud of medium and of high probability
 
 
-@dataclass(frozen=True)
-class Rule:
-    """How a scene becomes labels: the cuts, and what is done before them.
+class RuleOptions(Parameters):
+    """What is done to a scene before the cuts."""
 
-    Parameters
-    ----------
-    thresholds : Thresholds
-        The cuts; the paper's if none are given.
-    cloud_filter : bool
-        Filter thin cloud and shadow first, as the paper does.
-    nodata : "mask" or "ignore"
-        "mask": the scene's no-data pixels come out as 255, enter the background as white and are not
-        counted. "ignore": no pixel is special, as in the paper, whose black edges are open water.
-    window : int or str
-        Window of the background, in pixels or as "7750 m". Above 255 pixels the background is taken from a
-        thinned-out image.
-    scope : "scene" or "tile"
-        "tile" filters each tile of ``tile`` pixels by itself, as the paper's Spark job does, and then labels
-        depend on where the tiles lie. To scale the window with the tile, as 155 of 2048 is 19 of 256, give
-        it.
-    tile : int
-        Pixels a side for ``scope="tile"``.
-    normalise : (low, high), optional
-        Percentiles of the scene's brightness that are stretched to 0 and 255 before all else, to even out
-        illumination.
-    opaque : "off" or "scl"
-        "scl": cloud that hides the ice is no data, where the scene brings a scene classification layer
-        (``#scl=1``).
+    cloud_filter: bool = Field(
+        True, description="Filter thin cloud and shadow before the cuts, as the paper does."
+    )
+    nodata: NodataRule = Field(
+        "mask",
+        description="mask: pixels without data become 255, enter the background as white and are not counted; "
+        "ignore: no pixel is special, as in the paper, whose black edges are open water.",
+    )
+    window: int | str = Field(
+        WINDOW,
+        description='Side of the filter\'s window, an odd number of pixels, or metres as "7750 m"; '
+        "above 255 pixels the background is taken from a thinned-out image.",
+    )
+    scope: Scope = Field(
+        "scene",
+        description="tile: filter each tile by itself, as the paper's Spark job does; labels then depend on "
+        "where the tiles lie.",
+    )
+    tile: int = Field(256, ge=1, description="Side of the tiles of scope tile, pixels.")
+    normalise: tuple[Percentile, Percentile] | None = Field(
+        None,
+        description="Two percentiles of a scene's brightness that are stretched to 0 and 255 first, to even out "
+        "illumination.",
+    )
+    opaque: OpaqueRule = Field(
+        "off",
+        description="scl: cloud that hides the ice becomes no data, by the product's scene classification layer, "
+        "which a scene must bring (#scl=1).",
+    )
 
-    Raises
-    ------
-    InputError
-        A value that is not one of these.
-    """
-
-    thresholds: Thresholds = field(default_factory=Thresholds)
-    cloud_filter: bool = True
-    nodata: NodataRule = "mask"
-    window: int | str = WINDOW
-    scope: Scope = "scene"
-    tile: int = 256
-    normalise: tuple[float, float] | None = None
-    opaque: OpaqueRule = "off"
-
-    def __post_init__(self):
-        choices = {"nodata": NodataRule, "scope": Scope, "opaque": OpaqueRule}
-        for name, known in choices.items():
-            if getattr(self, name) not in get_args(known):
-                options = ", ".join(get_args(known))
-                raise InputError(f"{name}: must be one of {options}, not {getattr(self, name)!r}")
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         cloud_filter.window_pixels(self.window, 1.0)
-        if isinstance(self.tile, bool) or not isinstance(self.tile, int) or self.tile < 1:
-            raise InputError(f"tile: must be at least 1 pixel, not {self.tile!r}")
-        if self.normalise is not None:
-            ends = tuple(self.normalise)
-            if len(ends) != 2 or not 0 <= ends[0] < ends[1] <= 100:
-                raise InputError(
-                    f"normalise: must be two percentiles, the lower first, not {self.normalise!r}"
-                )
-            object.__setattr__(self, "normalise", ends)
+        if self.normalise is not None and self.normalise[0] >= self.normalise[1]:
+            raise InputError(
+                f"normalise: must be two percentiles, the lower first, not {list(self.normalise)}"
+            )
+        return self
+
+
+class Rule(RuleOptions):
+    """How a scene becomes labels: what is done before the cuts, and the cuts."""
+
+    thresholds: InstanceOf[Thresholds] = Field(Thresholds(), description="The cuts; the paper's by default.")
+
+    def __init__(self, thresholds: Thresholds | None = None, **options: Any):
+        Parameters.__init__(self, thresholds=thresholds or Thresholds(), **options)
 
     @classmethod
-    def of(cls, thresholds: Thresholds | Rule | None, **rule) -> Rule:
-        """Make a rule of cuts, or of another rule, and what differs from it."""
-        if isinstance(thresholds, Rule):
-            return replace(thresholds, **rule)
-        return cls(thresholds or Thresholds(), **rule)
+    def of(cls, values: Parameters | Thresholds | None = None, **changes: Any) -> Rule:
+        """Make a rule of cuts, or of another rule or options, and what differs from it."""
+        if isinstance(values, Thresholds):
+            return cls(values, **changes)
+        return super().of(values, **changes)
 
     def to_dict(self) -> dict:
         """Return the rule as JSON values, for `from_dict`."""
-        return asdict(self) | {"thresholds": self.thresholds.to_dict()}
+        options = self.model_dump(mode="json", exclude={"thresholds"})
+        return {"thresholds": self.thresholds.to_dict()} | options
 
     @classmethod
     def from_dict(cls, values: dict) -> Rule:
-        """Make a rule from what `to_dict` returned."""
-        return cls(**values | {"thresholds": Thresholds.from_dict(values["thresholds"])})
+        """Make a rule from what `to_dict` returned, by an earlier version, too: options that are gone are left out."""
+        known = {name: value for name, value in values.items() if name in cls.model_fields}
+        return cls(**known | {"thresholds": Thresholds.from_dict(values["thresholds"])})
 
     def filter_for(self, resolution: float | None) -> tuple[int, int]:
         """Return the window in pixels and the thinning of a scene's background."""
@@ -404,7 +398,7 @@ def filter_scene(scene: xr.DataArray, rule: Rule | None = None) -> xr.DataArray:
         (y, x) uint8 on the scene's grid; open water, opaque cloud and no data are 0, and ice is brighter than
         the brightest water.
     """
-    rule = replace(rule or Rule(), scope="scene", cloud_filter=True)
+    rule = Rule.of(rule, scope="scene", cloud_filter=True)
     bands, nodata, scl, ends = _layers(scene, rule)
     whole = slice(None), slice(None)
     window = rule.filter_for(scene_pixel_size(scene))

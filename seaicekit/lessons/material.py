@@ -137,8 +137,8 @@ def learn(folder: str | os.PathLike, teacher: str, scenes: pd.DataFrame, epochs:
     train(
         folder / "tiles.parquet",
         out,
-        1,
-        "inprocess",
+        ranks=1,
+        launcher="inprocess",
         targets=targets,
         epochs=epochs,
         batch=4,

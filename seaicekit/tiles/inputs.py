@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Literal, get_args
 
 import cv2
@@ -78,7 +77,7 @@ def prepare_inputs(
         return np.where(nodata, 0, bands).transpose(1, 2, 0)
     if variant == "grey":
         return np.where(nodata, 0, labels.to_grey(bands))[..., None]
-    rule = replace(rule or Rule(), scope="scene", cloud_filter=True)
+    rule = Rule.of(rule, scope="scene", cloud_filter=True)
     if rule.opaque == "scl" and scl is None:
         raise InputError(
             'inputs: the labels\' rule has opaque "scl"; open the scene with #scl=1, as for labelling'

@@ -11,20 +11,18 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from seaicekit.files import InputError, read_json, require, write_json
 from seaicekit.training import checkpoints
 from seaicekit.training.loop import plan
 from seaicekit.training.ranks import FOLDER, STALL, STALL_SECONDS, TrainingError, Watch
-from seaicekit.training.settings import Settings
+from seaicekit.training.settings import Job, Ranks, Settings, TrainOptions
 
 if TYPE_CHECKING:
     from horovod.runner.http.http_server import RendezvousServer
 
-Launcher = Literal["inprocess", "ipyparallel", "horovodrun"]
 OnEpoch = Callable[[list[dict]], None]
 
 LOOK_SECONDS = 0.3
@@ -42,12 +40,10 @@ HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1 HORO
 def train(
     tiles: str | os.PathLike,
     out_dir: str | os.PathLike,
-    ranks: int = 2,
-    launcher: Launcher = "ipyparallel",
+    settings: Settings | None = None,
     on_epoch: OnEpoch | None = None,
-    hosts: str | None = None,
     progress: bool = True,
-    **settings: Any,
+    **options: Any,
 ) -> dict:
     """Train a U-Net on a tile index.
 
@@ -57,21 +53,16 @@ def train(
         The index that `seaicekit.tiles.index_tiles` wrote.
     out_dir : path
         Gets ``model.keras``, ``history.csv``, ``training.json`` and ``checkpoints``.
-    ranks : int
-        Horovod ranks, on this machine if no hosts are given.
-    launcher : "inprocess", "ipyparallel" or "horovodrun"
-        Who starts them: nobody (one rank, here), IPython engines, or Horovod's own command over Gloo.
+    settings : seaicekit.training.Settings, optional
+        The network and how it is trained; a `seaicekit.training.TrainOptions` also says by which ranks.
     on_epoch : callable, optional
         Called after each epoch with the list of all epochs so far, dicts as from `seaicekit.training.fit`.
-    hosts : str, optional
-        For horovodrun: hosts and their slots, as "node1:2,node2:2". They are reached by SSH, have this
-        package, and see ``tiles`` and ``out_dir`` under the same paths.
     progress : bool
         Show a bar with images per second and the time left.
-    **settings
-        ``epochs``, ``batch``, ``learning_rate``, ``seed``, ``width``, ``depth``, ``augment``, ``inputs``,
-        ``targets``, ``normalisation``, ``scale_rate``, ``resume`` and more: see
-        `seaicekit.training.Settings`.
+    **options
+        Values of `seaicekit.training.TrainOptions` that differ: ``ranks``, ``launcher``, ``hosts``,
+        ``epochs``, ``batch``, ``learning_rate``, ``resume`` and more. Hosts are reached by SSH, have this
+        package, and see ``tiles`` and ``out_dir`` under the same paths.
 
     Returns
     -------
@@ -81,7 +72,7 @@ def train(
     Raises
     ------
     InputError
-        A setting out of range, an unknown launcher, no such index, more ranks than slots, or what
+        An unknown option or one out of range, no such index, more ranks than slots, or what
         `seaicekit.training.fit` raises on a rank.
     TrainingError
         A rank failed, was killed or hangs. The others are ended; ``resume=True`` goes on from the last
@@ -89,41 +80,34 @@ def train(
     """
     if not Path(tiles).is_file():
         raise InputError(f"{tiles}: no such tile index; make it with seaicekit.tiles.index_tiles")
-    try:
-        wanted = Settings(tiles=str(Path(tiles).resolve()), out_dir=str(Path(out_dir).resolve()), **settings)
-    except TypeError as error:
-        raise InputError(f"settings: {error}; known are {', '.join(Settings.__dataclass_fields__)}") from None
-    if wanted.targets not in ("labels", "raw", "truth"):
-        wanted = replace(wanted, targets=str(Path(wanted.targets).resolve()))
-    if launcher not in get_args(Launcher):
-        raise InputError(f'launcher: must be "inprocess", "ipyparallel" or "horovodrun", not {launcher!r}')
-    check_ranks(ranks, launcher, hosts)
+    chosen = TrainOptions.of(settings, **options)
+    if chosen.targets not in ("labels", "raw", "truth"):
+        chosen = TrainOptions.of(chosen, targets=str(Path(chosen.targets).resolve()))
+    job = Job.of(chosen, tiles=str(Path(tiles).resolve()), out_dir=str(Path(out_dir).resolve()))
     require_horovod()
-    if launcher == "ipyparallel":
+    if chosen.launcher == "ipyparallel":
         require("train", "launcher ipyparallel", "ipyparallel")
-    plan(wanted)  # so that what is wrong there is told before anything starts
+    plan(job)  # so that what is wrong there is told before anything starts
     with _Display(on_epoch, progress) as display:
-        if not wanted.resume:
+        if not job.resume:
             checkpoints.clear(out_dir)
             for name in ("history.csv", "training.json", "model.keras"):
                 (Path(out_dir) / name).unlink(missing_ok=True)
-        if launcher == "inprocess":
+        if chosen.launcher == "inprocess":
             from seaicekit.training.loop import fit
 
-            fit(wanted, display)
+            fit(job, display)
         else:
-            _watched(wanted, ranks, launcher, hosts, display)
+            _watched(job, chosen, display)
     return read_json(Path(out_dir) / "training.json")
 
 
-def _watched(
-    settings: Settings, ranks: int, launcher: Launcher, hosts: str | None, display: _Display
-) -> None:
+def _watched(job: Job, ranks: Ranks, display: _Display) -> None:
     """Run ranks in processes of their own, until all are done or one has failed."""
-    start: Any = _ipyparallel if launcher == "ipyparallel" else _horovodrun
-    with closing(Watch(settings.out_dir)) as watch:
+    start: Any = _ipyparallel if ranks.launcher == "ipyparallel" else _horovodrun
+    with closing(Watch(job.out_dir)) as watch:
         try:
-            with closing(start(settings, ranks, hosts, watch)) as running:  # closed, too, when display fails
+            with closing(start(job, ranks, watch)) as running:  # closed, too, when display fails
                 for _ in running:
                     watch.look()
                     display(watch.progress())
@@ -165,31 +149,6 @@ class _Display:
 
     def __exit__(self, *_) -> None:
         self._bar.close()
-
-
-def check_ranks(ranks: int, launcher: Launcher, hosts: str | None) -> None:
-    """Refuse more ranks than there are slots, and hosts that cannot be understood."""
-    if ranks < 1 or (launcher == "inprocess" and ranks > 1):
-        raise InputError(f"ranks: must be at least 1, and 1 in process, not {ranks}")
-    if hosts is None:
-        most = max(2, os.cpu_count() or 1)  # two on one core are slow, but show that it works
-        if ranks > most:
-            raise InputError(
-                f"ranks: {ranks} are more than this machine's {most} slots, one a core; give fewer"
-            )
-        return
-    if launcher != "horovodrun":
-        raise InputError("hosts: only the launcher horovodrun starts ranks on other machines")
-    slots = 0
-    for each in hosts.split(","):
-        name, _, count = each.strip().rpartition(":")
-        if not name or not count.isdigit() or not int(count):
-            raise InputError(f'hosts: must be names and their slots as "node1:2,node2:2", not {hosts!r}')
-        slots += int(count)
-    if ranks > slots:
-        raise InputError(
-            f"ranks: {ranks} are more than the {slots} slots of {hosts}; give fewer, or more hosts"
-        )
 
 
 def horovod_problem() -> str | None:
@@ -234,21 +193,22 @@ def _rank(environment: dict[str, str], order: dict) -> None:
     run(**order)
 
 
-def _order(settings: Settings, also: list[int] | None = None) -> dict:
+def _order(job: Job, also: list[int] | None = None) -> dict:
     """Return the arguments of `seaicekit.training.ranks.run`."""
     return {
-        "settings": asdict(settings),
+        "job": job.model_dump(),
         "launcher": os.getpid(),
         "host": platform.node(),
         "also": also or [],
     }
 
 
-def _ipyparallel(settings: Settings, ranks: int, _hosts: None, watch: Watch) -> Iterator[None]:
+def _ipyparallel(job: Job, options: Ranks, watch: Watch) -> Iterator[None]:
     """Start engines, give each its place among Horovod's ranks, and yield while they train."""
     import ipyparallel as ipp
     from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
 
+    ranks = options.ranks
     plan = get_host_assignments(parse_hosts(f"localhost:{ranks}"), ranks)
     with ExitStack() as stack:
         try:
@@ -262,7 +222,7 @@ def _ipyparallel(settings: Settings, ranks: int, _hosts: None, watch: Watch) -> 
         stack.callback(server.stop)
         server.init(plan)
         client.wait_for_engines(ranks, timeout=120)
-        order = _order(settings, [cluster.controller.pid])
+        order = _order(job, [cluster.controller.pid])
         running = [
             client[client.ids[slot.rank]].apply_async(_rank, _environment(slot, port), order) for slot in plan
         ]
@@ -323,19 +283,19 @@ def _stall() -> dict[str, str]:
     return {name: os.environ.get(name, value) for name, value in CHECK.items()}
 
 
-def _horovodrun(settings: Settings, ranks: int, hosts: str | None, watch: Watch) -> Iterator[None]:
+def _horovodrun(job: Job, options: Ranks, watch: Watch) -> Iterator[None]:
     """Start Horovod's own launcher and yield while it runs."""
-    order = Path(settings.out_dir) / FOLDER / "order.json"
-    write_json(order, _order(settings))
-    interface = [] if hosts else ["--network-interfaces", "lo"]
+    order = Path(job.out_dir) / FOLDER / "order.json"
+    write_json(order, _order(job))
+    interface = [] if options.hosts else ["--network-interfaces", "lo"]
     command = [
         str(Path(sys.executable).with_name("horovodrun")),
         "--gloo",
         *interface,
         "-np",
-        str(ranks),
+        str(options.ranks),
         "-H",
-        hosts or f"localhost:{ranks}",
+        options.hosts or f"localhost:{options.ranks}",
         sys.executable,
         "-m",
         "seaicekit.training",

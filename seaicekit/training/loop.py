@@ -12,7 +12,6 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -28,7 +27,7 @@ from seaicekit.tiles import read_tiles as read_tiles
 from seaicekit.training import checkpoints, steps
 from seaicekit.training.models import Card
 from seaicekit.training.models import save_model as save_model
-from seaicekit.training.settings import Settings, learning_rate_at
+from seaicekit.training.settings import Job, learning_rate_at
 
 if TYPE_CHECKING:
     import keras
@@ -44,12 +43,12 @@ LEAST = 96  # pixels a side of a tile, without margins that maps throw away (sea
 FREE = {"tiles", "out_dir", "epochs", "batch", "threads", "resume"}
 
 
-def fit(settings: Settings, report: Report | None = None) -> dict:
+def fit(settings: Job, report: Report | None = None) -> dict:
     """Train on this rank; rank 0 writes the files.
 
     Parameters
     ----------
-    settings : Settings
+    settings : Job
     report : callable, optional
         Called on rank 0 after each step, and for each tile that it reads before the first, with a dict:
         ``done``
@@ -83,7 +82,7 @@ def fit(settings: Settings, report: Report | None = None) -> dict:
     steps.share_machine(tf, settings.threads, hvd.local_rank(), hvd.local_size())
     sides = {side: np.flatnonzero(table["split"] == side) for side in ("train", "test")}
     state = {
-        "settings": {name: value for name, value in asdict(settings).items() if name not in FREE},
+        "settings": {name: value for name, value in settings.model_dump().items() if name not in FREE},
         "global batch": settings.batch * ranks,
         "tiles": sha256(settings.tiles),
         "targets": _mark(targets, table),
@@ -153,7 +152,7 @@ def fit(settings: Settings, report: Report | None = None) -> dict:
         hashes = steps.equal_weights(model, hvd, epochs - 1)
     seconds = sum(each["seconds"] for each in history)
     result = {
-        "settings": asdict(settings),
+        "settings": settings.model_dump(),
         "ranks": ranks,
         "parameters": model.count_params(),
         "tiles": {side: len(numbers) for side, numbers in sides.items()},
@@ -182,7 +181,7 @@ def fit(settings: Settings, report: Report | None = None) -> dict:
 
 
 def plan(
-    settings: Settings,
+    settings: Job,
 ) -> tuple[pd.DataFrame, dict[str, str | None], Legend, Rule | None]:
     """Look at all that is known before the first pixel is read, without TensorFlow.
 
@@ -230,7 +229,7 @@ def _rule(table: pd.DataFrame) -> Rule:
     return rules[0]
 
 
-def _resume(settings: Settings, state: dict, variables: list[keras.Variable]) -> tuple[dict, list[str]]:
+def _resume(settings: Job, state: dict, variables: list[keras.Variable]) -> tuple[dict, list[str]]:
     """Put the newest checkpoint into the variables; return its state and what to tell the user."""
     found = checkpoints.newest(settings.out_dir)
     if not found:
@@ -275,7 +274,7 @@ def _means(counts: np.ndarray) -> dict[str, float]:
     return {"loss": float(counts[0] / pixels), "accuracy": float(counts[1] / pixels)}
 
 
-def _write_history(settings: Settings, history: list[dict]) -> None:
+def _write_history(settings: Job, history: list[dict]) -> None:
     import pandas as pd
 
     with atomic_write(Path(settings.out_dir) / "history.csv") as place:

@@ -19,7 +19,7 @@ from typing import Any
 
 from seaicekit.files import PARTIAL, InputError, read_json, write_json
 from seaicekit.training.loop import fit
-from seaicekit.training.settings import Settings
+from seaicekit.training.settings import Job
 
 FOLDER = f"{PARTIAL}ranks"
 REPORT_SECONDS = 0.5  # between two reports of progress
@@ -33,13 +33,13 @@ class TrainingError(RuntimeError):
     """A rank failed; the message says which and why."""
 
 
-def run(settings: dict, launcher: int, host: str, also: Sequence[int] = ()) -> None:
+def run(job: dict, launcher: int, host: str, also: Sequence[int] = ()) -> None:
     """Train as one of several ranks, telling the launcher.
 
     Parameters
     ----------
-    settings : dict
-        For `seaicekit.training.Settings`.
+    job : dict
+        For `seaicekit.training.Job`.
     launcher : int
         Process of the launcher. When it is gone this rank ends, if they are on one host.
     host : str
@@ -51,7 +51,7 @@ def run(settings: dict, launcher: int, host: str, also: Sequence[int] = ()) -> N
 
     if host == platform.node():
         threading.Thread(target=_follow, args=(launcher, also), daemon=True).start()
-    folder, rank = Path(settings["out_dir"]) / FOLDER, os.environ["HOROVOD_RANK"]
+    folder, rank = Path(job["out_dir"]) / FOLDER, os.environ["HOROVOD_RANK"]
     here = {"pid": os.getpid(), "created": psutil.Process().create_time(), "host": platform.node()}
     write_json(folder / f"{rank}.json", here)
     last: dict = {"time": 0.0}
@@ -62,7 +62,7 @@ def run(settings: dict, launcher: int, host: str, also: Sequence[int] = ()) -> N
             write_json(folder / "progress.json", progress)
 
     try:
-        fit(Settings(**settings), report)
+        fit(Job(**job), report)
     except Exception as error:
         _tell(folder, rank, type(error).__name__, str(error))
         raise
@@ -203,7 +203,7 @@ def main(path: str) -> None:
     def terminated() -> None:
         while os.read(inward, 1) != bytes([signal.SIGTERM]):
             pass
-        _tell(Path(wanted["settings"]["out_dir"]) / FOLDER, os.environ["HOROVOD_RANK"], "Terminated", "")
+        _tell(Path(wanted["job"]["out_dir"]) / FOLDER, os.environ["HOROVOD_RANK"], "Terminated", "")
         os._exit(128 + signal.SIGTERM)
 
     threading.Thread(target=terminated, daemon=True).start()

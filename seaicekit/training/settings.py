@@ -2,99 +2,112 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import get_args
+import os
+from typing import Literal, Self
 
-from seaicekit import tiles
+from pydantic import Field, model_validator
+
 from seaicekit.files import InputError
+from seaicekit.parameters import Parameters, Seeded
 from seaicekit.tiles import Inputs
 from seaicekit.training.unet import DROPOUT, Normalisation
 
+Launcher = Literal["inprocess", "ipyparallel", "horovodrun"]
 
-@dataclass(frozen=True)
-class Settings:
-    """What a training needs to know.
 
-    Parameters
-    ----------
-    tiles : str
-        Path of the tile index.
-    out_dir : str
-        Gets ``model.keras``, ``history.csv``, ``training.json`` and ``checkpoints``. All hosts must see it.
-    epochs, batch, learning_rate, seed
-        ``batch`` is per rank; 50, 16 and Adam's 0.001 in the paper.
-    width, depth
-        Of the U-Net; see `seaicekit.training.build`.
-    augment : bool
-        Flip and turn the tiles at random.
-    dropout : bool
-        Leave out features at random, as the paper does.
-    inputs : "rgb", "grey" or "filtered"
-        What the network sees; see `seaicekit.tiles.prepare_inputs`.
-    targets : str
-        What it learns: "labels", "raw", "truth" or a folder of rasters; see `seaicekit.tiles.target_rasters`.
-    normalisation : "scale" or "l2"
-        See `seaicekit.training.build`.
-    scale_rate : bool
-        Multiply the learning rate by the number of ranks, from once to so many times over the first
-        ``warmup_epochs`` (Goyal et al. 2017, arXiv 1706.02677). The paper does not.
-    warmup_epochs : int
-        For that.
-    mixed_precision : bool
-        Compute in bfloat16, with weights and probabilities in float32.
-    threads : int
-        Of each rank; 0 shares a machine's cores among its ranks.
-    resume : bool
-        Go on from the newest checkpoint in ``out_dir``, if there is one.
-    """
+class Settings(Seeded):
+    """The network and how it is trained."""
 
-    tiles: str
-    out_dir: str
-    epochs: int = 50
-    batch: int = 16
-    learning_rate: float = 0.001
-    seed: int = 0
-    width: int = 16
-    depth: int = 6
-    augment: bool = True
-    dropout: bool = True
-    inputs: Inputs = "rgb"
-    targets: str = "labels"
-    normalisation: Normalisation = "scale"
-    scale_rate: bool = False
-    warmup_epochs: int = 5
-    mixed_precision: bool = False
-    threads: int = 0
-    resume: bool = False
-
-    def __post_init__(self):
-        for name, least in {
-            "epochs": 1,
-            "batch": 1,
-            "width": 1,
-            "depth": 1,
-            "warmup_epochs": 0,
-            "threads": 0,
-        }.items():
-            if getattr(self, name) < least:
-                raise InputError(f"{name}: must be at least {least}, not {getattr(self, name)}")
-        if self.depth > len(DROPOUT):
-            raise InputError(f"depth: must be at most {len(DROPOUT)}, not {self.depth}")
-        if self.seed < 0:
-            raise InputError(f"seed: must not be negative, not {self.seed}")
-        if not self.learning_rate > 0:
-            raise InputError(f"learning_rate: must be above 0, not {self.learning_rate}")
-        tiles.check_inputs(self.inputs)
-        if self.normalisation not in get_args(Normalisation):
-            options = ", ".join(get_args(Normalisation))
-            raise InputError(f"normalisation: must be one of {options}, not {self.normalisation!r}")
-        if not self.targets:
-            raise InputError('targets: must be "labels", "raw", "truth" or a folder of rasters')
+    epochs: int = Field(15, ge=1, description="Passes over the training tiles; 50 in the paper.")
+    batch: int = Field(2, ge=1, description="Tiles a step, of each rank; 16 in the paper.")
+    learning_rate: float = Field(0.003, gt=0, description="Of Adam; 0.001 in the paper.")
+    scale_rate: bool = Field(
+        False,
+        description="Multiply the learning rate by the number of ranks, growing to it over the first "
+        "warmup_epochs (Goyal et al. 2017, arXiv 1706.02677); the paper does not.",
+    )
+    warmup_epochs: int = Field(5, ge=0, description="Epochs over which the scaled rate grows.")
+    width: int = Field(8, ge=1, description="Filters of the U-Net's first level; 16 in the paper.")
+    depth: int = Field(4, ge=1, le=len(DROPOUT), description="Levels of the U-Net; 6 in the paper.")
+    dropout: bool = Field(True, description="Leave out features at random, as the paper does.")
+    augment: bool = Field(True, description="Flip and turn the tiles at random.")
+    inputs: Inputs = Field(
+        "rgb",
+        description="What the network sees: the bands, their grey, or the filtered brightness (the paper).",
+    )
+    targets: str = Field(
+        "labels",
+        min_length=1,
+        description="What it learns: labels, raw (by the cuts alone), truth, or a folder of rasters SCENE.tif.",
+    )
+    normalisation: Normalisation = Field(
+        "scale", description="Of the input: scale divides by 255; l2 is the paper's, by columns of a tile."
+    )
+    mixed_precision: bool = Field(
+        False, description="Compute in bfloat16, with weights and probabilities in float32."
+    )
+    threads: int = Field(0, ge=0, description="Of each rank; 0 shares a machine's cores among its ranks.")
+    resume: bool = Field(False, description="Go on from the newest checkpoint, if there is one.")
 
     @property
     def cell(self) -> int:
         """What a tile's sides must be a multiple of, in pixels."""
         return 2 ** (self.depth - 1)
+
+
+class Ranks(Parameters):
+    """Horovod's ranks and who starts them."""
+
+    launcher: Launcher = Field(
+        "ipyparallel",
+        description="Who starts the ranks: IPython engines, Horovod's own command over Gloo, or nobody "
+        "(inprocess: one rank, here).",
+    )
+    ranks: int = Field(2, ge=1, description="Horovod ranks, on this machine if no hosts are given.")
+    hosts: str | None = Field(
+        None, description='For horovodrun: hosts and their slots, as "node1:2,node2:2", reached by SSH.'
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """Refuse more ranks than there are slots, and hosts that cannot be understood."""
+        if self.launcher == "inprocess" and self.ranks > 1:
+            raise InputError(f"ranks: must be 1 in process, not {self.ranks}")
+        if self.hosts is None:
+            most = max(2, os.cpu_count() or 1)  # two on one core are slow, but show that it works
+            if self.ranks > most:
+                raise InputError(
+                    f"ranks: {self.ranks} are more than this machine's {most} slots, one a core; give fewer"
+                )
+            return self
+        if self.launcher != "horovodrun":
+            raise InputError("hosts: only the launcher horovodrun starts ranks on other machines")
+        slots = 0
+        for each in self.hosts.split(","):
+            name, _, count = each.strip().rpartition(":")
+            if not name or not count.isdigit() or not int(count):
+                raise InputError(
+                    f'hosts: must be names and their slots as "node1:2,node2:2", not {self.hosts!r}'
+                )
+            slots += int(count)
+        if self.ranks > slots:
+            raise InputError(
+                f"ranks: {self.ranks} are more than the {slots} slots of {self.hosts}; give fewer, or more hosts"
+            )
+        return self
+
+
+class TrainOptions(Settings, Ranks):
+    """All that `seaicekit.train` can be told."""
+
+
+class Job(Settings):
+    """A training of a tile index into a folder, as each rank gets it."""
+
+    tiles: str = Field(description="Path of the tile index.")
+    out_dir: str = Field(
+        description="Gets model.keras, history.csv, training.json and checkpoints; all hosts must see it."
+    )
 
 
 def learning_rate_at(settings: Settings, ranks: int, step: int, steps: int) -> float:

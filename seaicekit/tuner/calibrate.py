@@ -90,11 +90,11 @@ class Fitting:
         so no fit to corrected brightness could raise that cut. Of ice, it is with the filter the corrected
         one.
         """
-        plain = self._fitted_to(replace(self.rule, cloud_filter=False))
+        plain = self._fitted_to(Rule.of(self.rule, cloud_filter=False))
         if not self.rule.cloud_filter:
             return plain
         cuts = replace(self.rule.thresholds, water_max=plain.water_max, thin_max=plain.thin_max)
-        ice = self._fitted_to(replace(self.rule, thresholds=cuts))
+        ice = self._fitted_to(Rule.of(self.rule, thresholds=cuts))
         thin_max = max(plain.water_max, ice.thin_max)
         return replace(ice, water_max=plain.water_max, water_range=plain.water_range, thin_max=thin_max)
 

@@ -6,7 +6,7 @@ A view no finer than a screen, labelled anew in milliseconds.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -157,13 +157,13 @@ class Preview:
 
         See `seaicekit.labels.filter_scene`.
         """
-        rule, view = replace(rule, cloud_filter=True), view or self.overview
+        rule, view = Rule.of(rule, cloud_filter=True), view or self.overview
         codes, near, _ = self._measure(rule, view)
         return labels.corrected_brightness(codes, near, self._measure(rule, self.overview)[2], rule)
 
     def difference(self, rule: Rule, view: View | None = None) -> np.ndarray:
         """Return how near each pixel of a view is to its background, (rows, columns) uint8."""
-        return self._measure(replace(rule, cloud_filter=True), view or self.overview)[1]
+        return self._measure(Rule.of(rule, cloud_filter=True), view or self.overview)[1]
 
     def histogram(self, rule: Rule) -> np.ndarray:
         """Count the brightness that the cuts decide on, (256,) int64.
@@ -223,7 +223,7 @@ class Preview:
 
         Scene-wide whatever the scope.
         """
-        rule = replace(rule, scope="scene", normalise=None, opaque="off")
+        rule = Rule.of(rule, scope="scene", normalise=None, opaque="off")
         known, found = self._measured
         if known != rule:
             found = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -194,7 +193,7 @@ class ThresholdTuner(Page, Fitting, Files):
         rule = self.rule
         seen = self._canvas.seen
         view = preview.view(
-            seen, replace(rule, cloud_filter=rule.cloud_filter or self._base.value != "scene")
+            seen, Rule.of(rule, cloud_filter=rule.cloud_filter or self._base.value != "scene")
         )
         if self._view is None or view.window != self._view.window or self._base.value != self._shown:
             self._view, self._shown = view, self._base.value
@@ -252,7 +251,7 @@ class ThresholdTuner(Page, Fitting, Files):
 
     def _shares_saved(self, preview: Preview, rule: Rule) -> dict[int, float]:
         """Return the areas by the cuts last saved; computed once, for the filter takes as long again."""
-        key = preview, replace(rule, thresholds=self._saved)
+        key = preview, Rule.of(rule, thresholds=self._saved)
         if self._known_shares[0] != key:
             self._known_shares = key, preview.shares(key[1])
         return self._known_shares[1]

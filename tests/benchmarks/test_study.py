@@ -57,7 +57,7 @@ def test_groups_share_no_scene_and_networks_never_see_what_is_scored(done):
         "development": 2,
     }
     table = sik.training.loop.plan(
-        sik.training.Settings(str(material.folder / "tiles.parquet"), "", depth=2)
+        sik.training.Job(tiles=str(material.folder / "tiles.parquet"), out_dir="", depth=2)
     )[0]
     assert not set(table["scene"]) & set(material.of("heldout")[0].index)
 

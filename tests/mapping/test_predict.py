@@ -37,7 +37,9 @@ def trained(tmp_path_factory):
     labelled = sik.autolabel(sorted((folder / "scenes").iterdir()), folder / "labels", engine="serial")
     sik.tiles.index_tiles(labelled, folder / "tiles.parquet", size=128)
     settings = {"epochs": 12, "batch": 2, "width": 6, "depth": 4, "learning_rate": 0.004}
-    sik.train(folder / "tiles.parquet", folder / "model", 1, "inprocess", progress=False, **settings)
+    sik.train(
+        folder / "tiles.parquet", folder / "model", ranks=1, launcher="inprocess", progress=False, **settings
+    )
     scene, _ = sik.scenes.synthetic_scene(77, (1000, 900), cloud=0.4)
     return folder / "model" / "model.keras", scene.values, scene.coords["nodata"].values
 

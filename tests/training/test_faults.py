@@ -52,7 +52,9 @@ def test_horovodrun_names_a_killed_rank_and_the_training_can_be_finished(small, 
     settings = SMALL | {"dropout": False, "learning_rate": 0.01, "batch": 8, "progress": False}
     kill, struck = strike(tmp_path, 1, signal.SIGKILL)
     text, ended = end_of(
-        lambda: sik.train(index(small), tmp_path, 2, "horovodrun", kill, **settings | {"epochs": 10**6})
+        lambda: sik.train(
+            index(small), tmp_path, None, kill, ranks=2, launcher="horovodrun", **settings | {"epochs": 10**6}
+        )
     )
     assert "rank 1 was killed" in text and ended - struck[0] < 60
     print(f"from kill to error: {ended - struck[0]:.1f} s")
@@ -69,7 +71,9 @@ def test_horovodrun_names_a_killed_rank_and_the_training_can_be_finished(small, 
 def test_a_stopped_rank_is_named(small, tmp_path, launcher, rank):
     stop, struck = strike(tmp_path, rank, signal.SIGSTOP)
     text, ended = end_of(
-        lambda: sik.train(index(small), tmp_path, 2, launcher, stop, **SMALL | {"epochs": 10**6})
+        lambda: sik.train(
+            index(small), tmp_path, None, stop, ranks=2, launcher=launcher, **SMALL | {"epochs": 10**6}
+        )
     )
     assert f"rank {rank} no longer answers" in text and ended - struck[0] < 90
     print(f"{launcher}: from stop to error: {ended - struck[0]:.1f} s")
@@ -85,7 +89,9 @@ def test_a_rank_that_does_not_come_to_the_common_step_ends_the_run(small, tmp_pa
     monkeypatch.setenv("HOROVOD_STALL_CHECK_TIME_SECONDS", "5")
     monkeypatch.setenv("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", "10")
     start = time.monotonic()
-    text, ended = end_of(lambda: sik.train(index(small), tmp_path / "out", 2, "horovodrun", **SMALL))
+    text, ended = end_of(
+        lambda: sik.train(index(small), tmp_path / "out", ranks=2, launcher="horovodrun", **SMALL)
+    )
     assert "no step for 10 s" in text and ended - start < 120
 
 
@@ -110,7 +116,8 @@ def test_two_resumed_ranks_end_where_two_uninterrupted_ones_do(small, tmp_path):
 def test_ranks_end_with_their_launcher(small, tmp_path, launcher, number):
     code = (
         "import seaicekit as sik\n"
-        f"sik.train({str(index(small))!r}, {str(tmp_path)!r}, 1, {launcher!r}, epochs=10**6, width=2, depth=2)"
+        f"sik.train({str(index(small))!r}, {str(tmp_path)!r}, ranks=1, launcher={launcher!r}, "
+        "epochs=10**6, width=2, depth=2)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     for _ in range(240):
@@ -130,7 +137,14 @@ def test_what_a_rank_cannot_use_is_the_users_error(small, tmp_path, launcher, co
     broken = pd.read_parquet(index(small)).assign(path=str(tmp_path / "gone.tif"))
     broken.to_parquet(tmp_path / "tiles.parquet")
     with pytest.raises(sik.InputError, match=r"gone\.tif"):
-        sik.train(tmp_path / "tiles.parquet", tmp_path / "out", count, launcher, progress=False, **SMALL)
+        sik.train(
+            tmp_path / "tiles.parquet",
+            tmp_path / "out",
+            ranks=count,
+            launcher=launcher,
+            progress=False,
+            **SMALL,
+        )
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -268,5 +282,7 @@ def test_a_loss_that_diverges(small, tmp_path):
 @pytest.mark.exhaustive
 def test_horovodrun_with_hosts_and_slots(small, tmp_path):
     """Two names of this machine are two hosts to Horovod."""
-    done = sik.train(index(small), tmp_path, 2, "horovodrun", hosts="localhost:1,127.0.0.1:1", **SMALL)
+    done = sik.train(
+        index(small), tmp_path, ranks=2, launcher="horovodrun", hosts="localhost:1,127.0.0.1:1", **SMALL
+    )
     assert done["ranks"] == 2 and len(set(done["weights_sha256"])) == 1

@@ -13,8 +13,8 @@ import sys, json
 import seaicekit as sik
 tiles, out = sys.argv[1:]
 settings = dict(epochs=2, width=2, depth=2, dropout=False, augment=False, progress=False)
-two = sik.train(tiles, out + "/two", 2, "horovodrun", hosts="node1:1,node2:1", batch=2, **settings)
-one = sik.train(tiles, out + "/one", 1, "inprocess", batch=4, **settings)
+two = sik.train(tiles, out + "/two", ranks=2, launcher="horovodrun", hosts="node1:1,node2:1", batch=2, **settings)
+one = sik.train(tiles, out + "/one", ranks=1, launcher="inprocess", batch=4, **settings)
 print(json.dumps([two, one]))
 """
 
