@@ -24,6 +24,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # A shell starts background jobs with Ctrl-C ignored, and what they start inherits that; the tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parent.parent
+# Tests start many processes. Where Python may not keep bytecode, each would compile all that it imports, which
+# takes more than half of the time of TensorFlow's import. So it is kept, but not beside the sources.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    sys.pycache_prefix = os.environ.setdefault(
+        "PYTHONPYCACHEPREFIX", str(ROOT / ".pytest_cache" / "bytecode")
+    )
+    sys.dont_write_bytecode = False
 SHARED = ROOT.parent / "shared" / "data"
 SMALL = {"epochs": 2, "batch": 2, "width": 2, "depth": 2}  # a training of seconds
 ALONE = SMALL | {"ranks": 1, "launcher": "inprocess", "progress": False}
