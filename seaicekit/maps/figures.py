@@ -14,6 +14,7 @@ from seaicekit.classes import LEGEND, NODATA, Legend, SeaIceClass
 from seaicekit.evaluation import CLOUDY
 from seaicekit.files import InputError, atomic_write
 from seaicekit.labels import provenance
+from seaicekit.maps import polar
 from seaicekit.thresholds import Thresholds
 
 if TYPE_CHECKING:
@@ -114,12 +115,12 @@ def footprints(items: Iterable[pystac.Item | dict], crs: str | None = None) -> m
     figure = Figure(figsize=(8, 6.2), layout="constrained")
     axis, side = figure.subplots(1, 2, width_ratios=[4, 1])
     side.set_axis_off()
-    frame = scenes.map_frame(shapely.union_all(list(shapes.values())).bounds)
-    scenes.draw_polar_map(axis, crs, frame)
-    scenes.draw_locator(side.inset_axes([0, 0.7, 1, 0.3]), crs, frame)
+    frame = polar.map_frame(shapely.union_all(list(shapes.values())).bounds)
+    polar.draw_polar_map(axis, crs, frame)
+    polar.draw_locator(side.inset_axes([0, 0.7, 1, 0.3]), crs, frame)
     for day, shape in zip(days, shapes.values(), strict=True):
         colour = paint.to_rgba(day) if day else (0.35, 0.35, 0.35, 1)
-        scenes.draw_polygon(
+        polar.draw_polygon(
             axis, shape, facecolor=(*colour[:3], 0.15), edgecolor=colour, linewidth=1.4, zorder=5
         )
     halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]

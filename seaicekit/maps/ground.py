@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seaicekit import scenes
+from seaicekit.maps import polar
 from seaicekit.maps.layers import MERCATOR, Bounds
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def seas(crs: str) -> list:
             [shapely.geometry.shape(f["geometry"]) for f in ocean_geojson()["features"]]
         )
     else:
-        shape = scenes.polar_ocean(crs)
+        shape = polar.polar_ocean(crs)
     return [
         [
             shapely.get_coordinates(ring)[:, ::-1].round(4).tolist()
@@ -57,7 +58,7 @@ def degrees(crs: str, frame: Bounds) -> list[tuple[str, np.ndarray]]:
     x, y, half = (west + east) / 2, (south + north) / 2, 2 * max(east - west, north - south)
     frame = x - half, y - half, x + half, y + half
     if crs != MERCATOR:
-        return scenes.graticule(crs, frame)
+        return polar.graticule(crs, frame)
     lon = np.degrees(np.array([frame[0], frame[2]]) / RADIUS)
     lat = np.degrees(np.arctan(np.sinh(np.array([frame[1], frame[3]]) / RADIUS)))
     lines = []

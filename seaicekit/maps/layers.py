@@ -17,6 +17,7 @@ from rasterio.enums import ColorInterp
 from seaicekit import classes, scenes
 from seaicekit.classes import LEGEND, NODATA, Legend
 from seaicekit.files import InputError
+from seaicekit.maps import polar
 from seaicekit.scenes import Window, is_url
 from seaicekit.thresholds import square_kilometres
 
@@ -241,7 +242,7 @@ def chosen_crs(layers: Sequence[Layer], crs: str | None) -> str:
     crs = crs and crs.upper()
     if crs == MERCATOR:
         return crs
-    if crs and not scenes.is_polar(crs):
+    if crs and not polar.is_polar(crs):
         raise InputError(
             f"crs={crs}: is no polar stereographic projection; give EPSG:3413 or EPSG:3031, or leave it out"
         )

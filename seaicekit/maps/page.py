@@ -14,7 +14,7 @@ import numpy as np
 
 from seaicekit import scenes
 from seaicekit.files import require, write_text
-from seaicekit.maps import ground, words
+from seaicekit.maps import ground, polar, words
 from seaicekit.maps.layers import MERCATOR, Bounds, Layer, at_first, chosen_crs, extent, load
 from seaicekit.maps.server import grid
 
@@ -188,7 +188,7 @@ def _empty(crs: str, bounds: Bounds) -> figure:
         sizing_mode="stretch_both",
         min_height=480,
         min_width=320,
-        background_fill_color=scenes.LAND_COLOUR,
+        background_fill_color=polar.LAND_COLOUR,
         output_backend="canvas",
     )
     plot.toolbar.logo = None
@@ -197,11 +197,11 @@ def _empty(crs: str, bounds: Bounds) -> figure:
         plot.js_on_change(change, fit)
     plot.js_on_event("reset", fit)
     plot.grid.visible = plot.axis.visible = False
-    plot.outline_line_color = scenes.LINE_COLOUR
+    plot.outline_line_color = polar.LINE_COLOUR
     to = ground.projector(crs)
     parts = [[to(*np.array(ring).T[::-1]) for ring in part] for part in ground.seas(crs)]
     xs, ys = ([[[ring[axis].round().tolist() for ring in part]] for part in parts] for axis in (0, 1))
-    plot.multi_polygons(xs, ys, fill_color=scenes.OCEAN_COLOUR, line_color="#8fa3b0")
+    plot.multi_polygons(xs, ys, fill_color=polar.OCEAN_COLOUR, line_color="#8fa3b0")
     return plot
 
 
@@ -241,7 +241,7 @@ def _lines(plot: figure, crs: str, bounds: Bounds) -> None:
     plot.multi_line(
         [np.asarray(x).round().tolist() for x, _ in drawn],
         [np.asarray(y).round().tolist() for _, y in drawn],
-        line_color=scenes.LINE_COLOUR,
+        line_color=polar.LINE_COLOUR,
         line_alpha=0.9,
     )
     middles = [(x[len(x) // 2], y[len(y) // 2]) for x, y in drawn]
@@ -250,7 +250,7 @@ def _lines(plot: figure, crs: str, bounds: Bounds) -> None:
         [y for _, y in middles],
         text=[text for text, _ in lines],
         text_font_size="11px",
-        text_color=scenes.INK_COLOUR,
+        text_color=polar.INK_COLOUR,
         text_align="center",
         text_baseline="middle",
         background_fill_color="white",

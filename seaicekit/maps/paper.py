@@ -11,7 +11,7 @@ import numpy as np
 
 from seaicekit import scenes
 from seaicekit.files import InputError, atomic_write
-from seaicekit.maps import words
+from seaicekit.maps import polar, words
 from seaicekit.maps.layers import LEAST, MERCATOR, MOST, Bounds, Layer, chosen_crs, extent, load
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _figure(
     axes = main.subplots(rows, columns, squeeze=False).ravel()
     spots = words.load_points(points, layers) if points is not None else []
     for number, (axis, layer) in enumerate(zip(axes, layers, strict=False)):
-        scenes.draw_polar_map(axis, crs, frame, lines=5)
+        polar.draw_polar_map(axis, crs, frame, lines=5)
         _raster(axis, layer, crs, bounds, frame, dpi)
         for spot in spots:
             place = scenes.projector(crs)(spot["longitude"], spot["latitude"])
@@ -135,7 +135,7 @@ def _beside(side: matplotlib.figure.SubFigure, layers: list[Layer], crs: str, fr
     inches = side.bbox.height / side.figure.dpi
     locator = 1.75 / inches
     place = axis.inset_axes((0.06, 1 - locator, 0.88, locator))
-    scenes.draw_locator(place, crs, frame)
+    polar.draw_locator(place, crs, frame)
     if frame[2] - frame[0] < 400_000:  # the frame alone would be too small to find
         place.plot(
             *(np.add(frame[:2], frame[2:]) / 2),

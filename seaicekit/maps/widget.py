@@ -16,8 +16,8 @@ import numpy as np
 from seaicekit.files import InputError
 from seaicekit.maps import ground, page, paper, words
 from seaicekit.maps.layers import MERCATOR, Layer, at_first, extent
+from seaicekit.maps.polar import LINE_COLOUR, OCEAN_COLOUR
 from seaicekit.maps.server import DEEPEST, forget, resolution, url
-from seaicekit.scenes import LINE_COLOUR, OCEAN_COLOUR
 
 RADIUS = 5  # pixels of a point's mark
 SHOWN = 560  # pixels that the rasters' longer side is to have at first

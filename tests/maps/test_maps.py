@@ -19,7 +19,7 @@ from conftest import write_tiff
 import seaicekit as sik
 from seaicekit import maps, scenes
 from seaicekit.classes import LEGEND, SeaIceClass
-from seaicekit.maps import layers, server, words
+from seaicekit.maps import layers, polar, server, words
 from seaicekit.maps import layers as parts
 
 CODES = np.random.default_rng(1).integers(0, 3, (60, 80)).astype(np.uint8)
@@ -354,7 +354,7 @@ def test_figure_shows_each_class_where_it_lies(tmp_path):
 
 def test_scale_bar_is_true():
     frame = 2_400_000, -100_000, 2_600_000, 100_000
-    length, drawn = sik.scenes.polar.scale_bar("EPSG:3413", frame)
+    length, drawn = polar.scale_bar("EPSG:3413", frame)
     back = pyproj.Transformer.from_crs("EPSG:3413", "EPSG:4326", always_xy=True)
     ends = [back.transform(2_500_000, y) for y in (-drawn / 2, drawn / 2)]
     metres = pyproj.Geod(ellps="WGS84").inv(*ends[0], *ends[1])[2]
