@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and the one error a user is meant to read."""
+"""Files that are either complete or absent, their paths and URLs, and the error for a user to read."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import Any
 
 FREE_SPACE = "free some space and run the same again, what is finished stays"
-PARTIAL = ".partial-"  # how the folders of unfinished files begin
-RUN_MARKER = ".seaicekit-run"  # the file that tells a run's folder from any other
-
-
+PARTIAL = ".partial-"  # begins the name of each folder of an unfinished file
+RUN_MARKER = ".seaicekit-run"  # the file that marks a run's folder
 SCHEMES = ("s3", "gs", "https", "http")  # of URLs that are read and written
 STORES = {"s3": "s3fs", "gs": "gcsfs"}  # scheme → the module that fsspec needs for it
-# Names in a URL's query that keys, tokens and signatures go by.
 _ANY = r"[^=&#\s%]*"
+# Names of the options in a URL's query that hold keys, tokens and signatures.
 KEYS = rf"{_ANY}(?:sig|token|secret|credential|passw|pwd|auth|jwt|(?:api|access|subscription|account)[-_]?key){_ANY}"
 
 
@@ -71,34 +69,40 @@ def require_store(path: str) -> None:
         require("cloud", f"{scheme}://", STORES[scheme])
 
 
-def as_path(path: str | os.PathLike) -> Any:
-    """Return a path, or for a URL such as ``s3://bucket/name`` an object of the same methods (fsspec's)."""
-    if "://" not in str(path):
-        return Path(path)
-    scheme = str(path).partition("://")[0].lower()
-    if scheme not in SCHEMES:
+def is_url(path: str | os.PathLike) -> bool:
+    """Say whether a path is a URL.
+
+    Raises
+    ------
+    InputError
+        A URL whose scheme is none of `SCHEMES`.
+    """
+    scheme = re.match(r"([^/#?]+)://", str(path))
+    if scheme and scheme[1].lower() not in SCHEMES:
         known = ", ".join(f"{each}://" for each in SCHEMES)
-        raise InputError(f"{path}: cannot use {scheme}://; give a path, or a URL of {known}")
+        raise InputError(f"{path}: cannot use {scheme[1]}://; give a path, or a URL of {known}")
+    return scheme is not None
+
+
+def as_path(path: str | os.PathLike) -> Any:
+    """Return a path, or for a URL such as ``s3://bucket/name`` an object with the same methods (fsspec's)."""
+    if not is_url(path):
+        return Path(path)
     require_store(str(path))
     from upath import UPath
 
     return UPath(str(path))
 
 
-def is_remote(path: str | os.PathLike) -> bool:
-    """Say whether a path is a URL."""
-    return "://" in str(path)
-
-
 def output_path(out_dir: str | os.PathLike, name: str) -> str:
     """Return the path or URL of a file in an output folder."""
-    return f"{str(out_dir).rstrip('/')}/{name}" if is_remote(out_dir) else str(Path(out_dir).resolve() / name)
+    return f"{str(out_dir).rstrip('/')}/{name}" if is_url(out_dir) else str(Path(out_dir).resolve() / name)
 
 
 def without_credentials(text: str) -> str:
-    """Return text without the keys, tokens and signatures, names and passwords that URLs in it carry.
+    """Remove the keys, tokens, signatures, user names and passwords from the URLs in a text.
 
-    A URL may stand encoded among another one's options.
+    A URL may also stand encoded among another one's options.
     """
     text = re.sub(r"(\w(?::|%3A)//)[^/\s]*@", r"\1", text)
     text = re.sub(rf"(?i)([?&#](?:{KEYS}|key)=)[^&#\s'\"]*", r"\1", text)
@@ -106,12 +110,12 @@ def without_credentials(text: str) -> str:
 
 
 def relative_path(path: str | os.PathLike, file: str | os.PathLike) -> str:
-    """Return how ``file`` names a path or URL, that others may read it and the run's folder be moved.
+    """Return the name by which ``file`` refers to a path or URL, without keys.
 
-    It is relative if both are in one run's folder, and without keys.
+    The name is relative if both are in one run's folder, so that the folder can be moved.
     """
     text = without_credentials(os.fspath(path))
-    if is_remote(text) or is_remote(file):
+    if "://" in text or "://" in str(file):
         return text
     folder = Path(os.path.realpath(file)).parent
     root = next((each for each in (folder, *folder.parents) if (each / RUN_MARKER).exists()), None)
@@ -120,19 +124,19 @@ def relative_path(path: str | os.PathLike, file: str | os.PathLike) -> str:
 
 
 def resolve_path(name: str, file: str | os.PathLike) -> str:
-    """Return the path that a name in ``file`` stands for; the other way round than `spoken`."""
-    if is_remote(name) or is_remote(file) or os.path.isabs(name):
+    """Return the path or URL to which a name in ``file`` refers; the inverse of `relative_path`."""
+    if "://" in name or "://" in str(file) or os.path.isabs(name):
         return name
     return os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(file)), name))
 
 
 @contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a place to write; when the block ends well, what stands there becomes ``path`` in one step.
+    """Yield a temporary path; when the block ends without an error, its file becomes ``path`` in one step.
 
-    The place is in a hidden folder beside ``path``, so that the rename stays on one file system and
-    whatever a driver leaves beside its output goes with the folder. An object store has no rename: there
-    the place is on this machine, and the finished file is uploaded.
+    The temporary path is in a hidden folder beside ``path``. So the rename stays on one file system, and
+    the folder takes away the other files that a driver writes. An object store has no rename: the file
+    is finished on this machine and then uploaded.
 
     Raises
     ------
@@ -140,7 +144,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         The folder of ``path`` cannot be made or written, or is full.
     """
     target = as_path(path)
-    remote = is_remote(path)
+    remote = is_url(path)
     try:
         if not remote:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -158,16 +162,16 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
                 raise
             raise InputError(f"{target}: cannot be written ({error.strerror}); {FREE_SPACE}") from error
         if remote:
-            upload(temporary, target)
+            _upload(temporary, target)
         else:
             os.replace(temporary, target)
 
 
-def upload(finished: Path, target: Any) -> None:
-    """Copy a finished file to an object store, where it appears whole or not at all."""
+def _upload(finished: Path, target: Any) -> None:
+    """Copy a finished file to an object store, where it appears in one step."""
     try:
         target.fs.put_file(str(finished), target.path)
-    except Exception as error:  # each store's library has errors of its own
+    except Exception as error:  # each store's library raises its own errors
         raise InputError(
             f"{target}: cannot write there ({error}); check the address and your credentials"
         ) from error
@@ -180,7 +184,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Write ``value`` to ``path`` as indented JSON, in one step; NaN is refused, for JSON has none."""
+    """Write ``value`` to ``path`` as indented JSON, in one step; NaN, which JSON lacks, is refused."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

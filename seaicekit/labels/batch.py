@@ -327,7 +327,7 @@ def _write(task: Task, rule: Rule, codes: np.ndarray, found: dict[str, int], rea
     """Write a scene's raster with what it was made of and counts; return the columns of the table."""
     from seaicekit import scenes
     from seaicekit.classes import NODATA
-    from seaicekit.files import is_remote
+    from seaicekit.files import is_url
     from seaicekit.labels import cloud_filter
 
     legend = rule.thresholds.legend
@@ -336,7 +336,7 @@ def _write(task: Task, rule: Rule, codes: np.ndarray, found: dict[str, int], rea
     counts["nodata"] = int(totals[NODATA]) - counts["opaque_cloud"]
     made = {"key": task["key"], "rule": task["rule"], "ends": task["ends"], "counts": counts}
     tags = {TAG: json.dumps(made, sort_keys=True)}
-    if not is_remote(task["scratch"]) and not Path(task["scratch"]).is_dir():
+    if not is_url(task["scratch"]) and not Path(task["scratch"]).is_dir():
         # A worker that outlived its killed run must not write over what the next one makes.
         return {
             "fatal": f"{task['labels']}: not written, for the run that asked for it is over; start it again"
@@ -360,10 +360,10 @@ def provenance(path: str | os.PathLike) -> dict | None:
     None if not by `autolabel`.
     """
     from seaicekit import scenes
-    from seaicekit.files import as_path, is_remote
+    from seaicekit.files import as_path, is_url
     from seaicekit.scenes import remote_errors
 
-    with remote_errors(path) if is_remote(path) else contextlib.nullcontext():
+    with remote_errors(path) if is_url(path) else contextlib.nullcontext():
         if not as_path(path).is_file():
             return None
     try:
@@ -396,10 +396,10 @@ def _scratch(task: Task, *parts: Any) -> str:
 def _save(values: np.ndarray, path: str) -> None:
     import numpy as np
 
-    from seaicekit.files import as_path, is_remote
+    from seaicekit.files import as_path, is_url
     from seaicekit.scenes import remote_errors
 
-    if is_remote(path):
+    if is_url(path):
         with remote_errors(path), as_path(path).open("wb") as file:
             np.save(file, values)
         return
@@ -415,11 +415,11 @@ def _save(values: np.ndarray, path: str) -> None:
 def _load(path: str) -> np.ndarray:
     import numpy as np
 
-    from seaicekit.files import as_path, is_remote
+    from seaicekit.files import as_path, is_url
     from seaicekit.scenes import remote_errors
 
     with (
-        remote_errors(path) if is_remote(path) else contextlib.nullcontext(),
+        remote_errors(path) if is_url(path) else contextlib.nullcontext(),
         as_path(path).open("rb") as file,
     ):
         return np.load(file)
@@ -431,12 +431,12 @@ def _alone_in(out_dir: str | os.PathLike) -> Iterator[str]:
 
     A run that was killed could not clean up after itself, so the next one does.
     """
-    from seaicekit.files import PARTIAL, as_path, is_remote
+    from seaicekit.files import PARTIAL, as_path, is_url
     from seaicekit.scenes import remote_errors
 
     left = as_path(output_path(out_dir, SCRATCH))
     scratch = left / uuid.uuid4().hex  # never one that a worker of an earlier run may still write to
-    if is_remote(out_dir):  # nothing to lock there; two runs into one folder are the user's to avoid
+    if is_url(out_dir):  # nothing to lock there; two runs into one folder are the user's to avoid
         with remote_errors(out_dir):
             scratch.exists()  # so that a server that is not there is told now
         try:

@@ -16,9 +16,9 @@ from rasterio.enums import ColorInterp
 
 from seaicekit import classes, scenes
 from seaicekit.classes import LEGEND, NODATA, Legend
-from seaicekit.files import InputError
+from seaicekit.files import InputError, is_url
 from seaicekit.maps import polar
-from seaicekit.scenes import Window, is_url
+from seaicekit.scenes import Window
 from seaicekit.thresholds import square_kilometres
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seaicekit import labels, scenes, tiles, training
-from seaicekit.files import InputError, read_json, without_credentials
+from seaicekit.files import InputError, is_url, read_json, without_credentials
 from seaicekit.pipeline.chain import defaults
-from seaicekit.scenes import is_url
 from seaicekit.thresholds import Thresholds
 
 if TYPE_CHECKING:

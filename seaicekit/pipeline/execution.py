@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from seaicekit import engines, training
-from seaicekit.files import PARTIAL, RUN_MARKER, InputError, read_json, require, write_json
+from seaicekit.files import PARTIAL, RUN_MARKER, InputError, is_url, read_json, require, write_json
 from seaicekit.labels import load_labels
 from seaicekit.pipeline import chain, resume
 from seaicekit.pipeline.chain import STAGES
 from seaicekit.pipeline.checks import check_scenes, validate
 from seaicekit.pipeline.guard import guarded
 from seaicekit.pipeline.memory import memory_watch
-from seaicekit.scenes import is_url
 from seaicekit.thresholds import Thresholds
 
 

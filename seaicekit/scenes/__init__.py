@@ -39,7 +39,7 @@ from seaicekit.scenes.rasters import (
     write_confidence,
 )
 from seaicekit.scenes.reading import SceneReader, Window, blocks, border_black, open_reader
-from seaicekit.scenes.remote import is_url, remote_errors, signed_url, without_query
+from seaicekit.scenes.remote import remote_errors, signed_url, without_query
 from seaicekit.scenes.sources import Source, fingerprint, resolve_source, split_source, to_8bit
 from seaicekit.scenes.synthetic import (
     CLASS_COLOURS,
@@ -77,7 +77,6 @@ __all__ = [
     "georeference",
     "has_crs",
     "is_north",
-    "is_url",
     "load_catalogue",
     "name_scenes",
     "nodata_mask",

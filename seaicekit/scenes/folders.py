@@ -17,6 +17,7 @@ from rasterio._err import CPLE_BaseError
 from seaicekit.files import (
     RUN_MARKER,
     InputError,
+    is_url,
     read_json,
     relative_path,
     resolve_path,
@@ -26,7 +27,6 @@ from seaicekit.files import (
 from seaicekit.scenes import safe, sources
 from seaicekit.scenes.opening import name_scenes
 from seaicekit.scenes.reading import SceneReader, blocks, open_reader
-from seaicekit.scenes.remote import is_url
 
 if TYPE_CHECKING:
     import pandas as pd

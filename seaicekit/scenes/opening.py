@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 import numpy as np
 import rasterio
 
-from seaicekit.files import InputError
+from seaicekit.files import InputError, is_url
 from seaicekit.scenes import safe, sources
 from seaicekit.scenes.reading import SceneReader, Window, border_of, open_reader
-from seaicekit.scenes.remote import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

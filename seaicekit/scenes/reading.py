@@ -17,9 +17,9 @@ import rasterio
 import rasterio.errors
 import rasterio.windows
 
-from seaicekit.files import InputError
+from seaicekit.files import InputError, is_url
 from seaicekit.scenes import sources
-from seaicekit.scenes.remote import TIMEOUT_SECONDS, digest, is_url, signed_url, without_query
+from seaicekit.scenes.remote import TIMEOUT_SECONDS, digest, signed_url, without_query
 
 if TYPE_CHECKING:
     from seaicekit.scenes.sources import Source

@@ -11,28 +11,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from seaicekit.files import SCHEMES, InputError, require, require_store, sha256
+from seaicekit.files import InputError, is_url, require, require_store, sha256
 
 if TYPE_CHECKING:
     import fsspec
 
 TIMEOUT_SECONDS = 20  # to wait for a server
 MAX_METADATA_BYTES = 1 << 26  # bytes of the largest metadata file that is read
-
-
-def is_url(path: str | os.PathLike) -> bool:
-    """Say whether a path is a URL.
-
-    Raises
-    ------
-    InputError
-        It is one, of a scheme that cannot be read.
-    """
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", os.fspath(path))
-    if scheme and scheme[1].lower() not in SCHEMES:
-        known = ", ".join(f"{each}://" for each in SCHEMES)
-        raise InputError(f"{path}: cannot read {scheme[1]}://; give a path, or a URL of {known}")
-    return scheme is not None
 
 
 def without_query(text: str) -> str:

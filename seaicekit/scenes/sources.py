@@ -30,9 +30,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from seaicekit.files import InputError
+from seaicekit.files import InputError, is_url
 from seaicekit.scenes import safe
-from seaicekit.scenes.remote import digest, is_url, read_bytes
+from seaicekit.scenes.remote import digest, read_bytes
 
 if TYPE_CHECKING:
     import numpy as np
