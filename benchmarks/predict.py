@@ -77,7 +77,7 @@ def _keras(
     many = max(1, mapping.BATCH_PIXELS // cut[0, ..., 0].size)
     taken = seconds(
         {
-            "map": lambda: mapping.predict((model, card), paths, folder),
+            "map": lambda: mapping.predict((model, card), paths, tempfile.mkdtemp(dir=folder)),
             "keras": lambda: model.predict(cut, batch_size=many, verbose=0),
         },
         repeats,
@@ -121,8 +121,10 @@ def _spark(model: Any, card: Card, paths: list[Path], folder: str, raw: dict) ->
     with engines.spark_session("local[2]"):
         taken = seconds(
             {
-                "serial": lambda: mapping.predict(file, paths, folder),
-                "spark": lambda: mapping.predict(file, paths, folder, engine="spark", master="local[2]"),
+                "serial": lambda: mapping.predict(file, paths, tempfile.mkdtemp(dir=folder)),
+                "spark": lambda: mapping.predict(
+                    file, paths, tempfile.mkdtemp(dir=folder), engine="spark", master="local[2]"
+                ),
             },
             2,
         )

@@ -1,13 +1,17 @@
-"""Classify whole scenes and write what was found."""
+"""Classify whole scenes and write maps, which a further call leaves as they are."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -23,29 +27,79 @@ if TYPE_CHECKING:
     import pandas as pd
     import pystac
 
-    from seaicekit.scenes import Paths
+    from seaicekit.classes import SeaIceClass
+    from seaicekit.scenes import Paths, SceneReader, Window
     from seaicekit.training import Card
 
+    Model = str | os.PathLike | tuple[keras.Model, Card]
+    Tick = Callable[[float], object]
+
 Engine = Literal["serial", "spark"]
+Errors = Literal["raise", "quarantine"]
 ITEMS = "maps.json"
-ENDS = {"map": "", "confidence": "_confidence"}
+VERSION = 1  # of the maps: raised whenever a map changes, so that maps are made anew
+TAG = "SEAICEKIT_MAP"  # in a raster's metadata: what it was made of, as JSON
+OWN = ("seaicekit.json", "metadata.json")  # of a model's file: the card, and when it was saved
+
+
+@dataclass(frozen=True)
+class Task:
+    """A scene to map: its name and path, the rasters to write, and how.
+
+    ``size`` is the tiles', in pixels a side; ``model`` is the model's checksum.
+    """
+
+    scene: str
+    path: str
+    map: str
+    confidence: str
+    size: int
+    prepared: tiles.Inputs | None
+    model: str
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The rasters to write."""
+        return {"map": self.map, "confidence": self.confidence}
+
+
+@dataclass(frozen=True)
+class Map:
+    """A scene's map in memory: (rows, columns) uint8 codes and per cents, 255 no data.
+
+    ``sure`` is the sum of the valid pixels' confidences, 0 to 1 each; ``key`` is a checksum of all that the
+    map depends on; ``current`` says that its rasters are there already; ``item`` is its STAC item.
+    """
+
+    codes: np.ndarray
+    percent: np.ndarray
+    sure: float
+    key: str
+    current: bool
+    crs: Any = None
+    transform: Any = None
+    item: dict | None = None
 
 
 def predict(
-    model: str | os.PathLike | tuple[keras.Model, Card],
+    model: Model,
     paths: Paths,
     out_dir: str | os.PathLike,
     size: int | None = None,
     engine: Engine = "serial",
     master: str | None = None,
-    errors: Literal["raise", "quarantine"] = "raise",
+    errors: Errors = "raise",
     prepared: tiles.Inputs | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Classify whole scenes with a trained model.
 
     Tiles overlap and their probabilities are blended (`seaicekit.mapping.blend`), so that no seams show and
-    the tiles' size hardly matters: ``python -m benchmarks predict`` says how much.
+    the tiles' size hardly matters: ``python -m benchmarks predict`` measures how much.
+
+    A map that is there already is left as it is if it was made of the same scene (by size, time, first and
+    last MiB of its files), model and options by the same version of this package's maps, and if both its
+    rasters can be read to their ends. So a call that was stopped goes on with the same call.
 
     Parameters
     ----------
@@ -76,10 +130,10 @@ def predict(
     -------
     pandas.DataFrame
         A row a scene: ``scene``, ``path``, ``map``, ``confidence`` (paths), ``datetime`` (None where
-        unknown),
-        of each class the share of valid pixels (``open_water`` …) and the true area (``open_water_km2`` …,
-        NaN without a CRS), ``ice_concentration`` (by area, else by pixels) and ``mean_confidence``, both from
-        0 to 1, and ``error``.
+        unknown), of each class the share of valid pixels (``open_water`` …) and the true area
+        (``open_water_km2`` …, NaN without a CRS), ``ice_concentration`` (by area, else by pixels) and
+        ``mean_confidence``, both from 0 to 1, ``current`` (whether an earlier call's map was left), and
+        ``error``.
 
     Raises
     ------
@@ -90,39 +144,27 @@ def predict(
     import pandas as pd
     from tqdm.auto import tqdm
 
-    for name, value, known in (
-        ("engine", engine, Engine),
-        ("errors", errors, Literal["raise", "quarantine"]),
-    ):
+    for name, value, known in (("engine", engine, Engine), ("errors", errors, Errors)):
         if value not in get_args(known):
             raise InputError(f"{name}: must be one of {', '.join(get_args(known))}, not {value!r}")
-    named, card = (
-        _named(paths),
-        training.read_card(model) if isinstance(model, str | os.PathLike) else model[1],
-    )
+    card = training.read_card(model) if isinstance(model, str | os.PathLike) else model[1]
     if prepared and prepared != card.inputs:
         raise InputError(
             f"prepared: the scenes are {prepared}, and the model was trained on {card.inputs}; "
             f"give scenes that are {card.inputs}, or train with inputs={prepared!r}"
         )
-    common = {"size": blend.tile_size(card, size), "prepared": prepared}
-    outputs = {
-        name: {kind: output_path(out_dir, f"{name}{end}.tif") for kind, end in ENDS.items()} for name in named
-    }
-    scenes.check_outputs(named, {name: list(files.values()) for name, files in outputs.items()})
-    tasks = [
-        common | {"scene": name, "path": str(path), "files": outputs[name]} for name, path in named.items()
-    ]
+    tasks = _tasks(model, card, paths, out_dir, blend.tile_size(card, size), prepared)
     as_path(output_path(out_dir, ITEMS)).unlink(missing_ok=True)  # what it lists is about to change
     rows = []
     with tqdm(total=len(tasks), desc="scenes", disable=not progress, unit_scale=True) as bar:
-        for row in (
+        made = (
             _serial(model, tasks, bar.update)
             if engine == "serial"
             else _spark(model, tasks, master, bar.update)
-        ):
+        )
+        for task, row in zip(tasks, made, strict=True):
             if row.get("error"):  # what an earlier call made of the scene is no longer so
-                for file in outputs[row["scene"]].values():
+                for file in task.files.values():
                     as_path(file).unlink(missing_ok=True)
             if "fatal" in row or (errors == "raise" and row.get("error")):
                 raise InputError(row.get("fatal") or row["error"])
@@ -131,49 +173,77 @@ def predict(
         raise InputError(rows[0]["error"])
     items = [row.pop("item") for row in rows if "item" in row]
     scenes.write_items(output_path(out_dir, ITEMS), {"type": "FeatureCollection", "features": items})
-    return pd.DataFrame(rows, columns=list(dict.fromkeys([*_columns(card), "error"]))).astype(
-        {"error": object}
-    )
+    return pd.DataFrame(rows, columns=_columns(card.legend)).astype({"error": object})
 
 
-def _named(paths: Paths) -> dict[str, str | os.PathLike]:
+def _columns(legend: Sequence[SeaIceClass]) -> list[str]:
+    names = [entry.column for entry in legend]
+    columns = ["scene", "path", "map", "confidence", "datetime", *names, *(f"{name}_km2" for name in names)]
+    return [*columns, "ice_concentration", "mean_confidence", "current", "error"]
+
+
+def _tasks(
+    model: Model,
+    card: Card,
+    paths: Paths,
+    out_dir: str | os.PathLike,
+    size: int,
+    prepared: tiles.Inputs | None,
+) -> list[Task]:
     named = scenes.name_scenes(paths)
     if not named:
         raise InputError("paths: no scenes given; list at least one")
-    clash = next((name for name in named if f"{name}_confidence" in named), None)
-    if clash:
-        raise InputError(f"{clash}_confidence: the name is that of {clash}'s own raster; rename the scene")
-    return named
+    for name in named:
+        if f"{name}_confidence" in named:
+            raise InputError(f"{name}_confidence: the name is that of {name}'s own raster; rename the scene")
+    checksum = _model_checksum(model, card)
+    tasks = [
+        Task(
+            name,
+            str(path),
+            output_path(out_dir, f"{name}.tif"),
+            output_path(out_dir, f"{name}_confidence.tif"),
+            size,
+            prepared,
+            checksum,
+        )
+        for name, path in named.items()
+    ]
+    scenes.check_outputs(named, {task.scene: list(task.files.values()) for task in tasks})
+    return tasks
 
 
-def _columns(card: Card) -> list[str]:
-    names = [entry.column for entry in card.legend]
-    made = ["scene", "path", "map", "confidence", "datetime", *names, *(f"{name}_km2" for name in names)]
-    return [*made, "ice_concentration", "mean_confidence"]
+def _model_checksum(model: Model, card: Card) -> str:
+    """Return a checksum of a model's weights, layers and what of its card maps depend on."""
+    if isinstance(model, tuple):
+        weights = [np.ascontiguousarray(weight).tobytes() for weight in model[0].get_weights()]
+        content = [model[0].to_json(), hashlib.sha256(b"".join(weights)).hexdigest()]
+    else:
+        with zipfile.ZipFile(model) as archive:
+            content = [(each.filename, each.CRC) for each in archive.infolist() if each.filename not in OWN]
+    described = card.to_dict()
+    described = {name: described[name] for name in ("legend", "inputs", "rule", "normalisation", "size")}
+    return hashlib.sha256(json.dumps([content, described]).encode()).hexdigest()
 
 
-def _serial(model: Any, tasks: list[dict], tick: Callable[[float], object]) -> Iterator[dict]:
-    """Map scenes here; a scene is written while the network is at the next."""
+def _serial(model: Model, tasks: list[Task], tick: Tick) -> Iterator[dict]:
+    """Map scenes here, and write a map while the network is at the next scene; yield the table's rows."""
     network, card = training.load_model(model) if isinstance(model, str | os.PathLike) else model
     network = blend.compiled(network)
     with ThreadPoolExecutor(1) as writer:
-        before = None
+        pending: list[Future] = []
         for task in tasks:
-            found = _classified(task, network, card, tick)
-            if before:
-                yield before.result()
-            before = writer.submit(_written, task, found, card)
-            if isinstance(found, str):  # told at once, and not after the next scene
-                yield before.result()
-                before = None
-        if before:
-            yield before.result()
+            mapped = _map(task, network, card, tick)
+            pending.append(writer.submit(_write, task, mapped, card.legend))
+            waiting = 1 if isinstance(mapped, Map) else 0  # an error does not wait for the next scene
+            while len(pending) > waiting:
+                yield pending.pop(0).result()
+        for each in pending:
+            yield each.result()
 
 
-def _spark(
-    model: Any, tasks: list[dict], master: str | None, tick: Callable[[float], object]
-) -> Iterator[dict]:
-    """Broadcast the model's file and let workers map scenes; yield the rows in order."""
+def _spark(model: Model, tasks: list[Task], master: str | None, tick: Tick) -> Iterator[dict]:
+    """Broadcast the model's file and let workers map scenes; yield the table's rows in order."""
     with tempfile.TemporaryDirectory() as folder:
         if isinstance(model, tuple):
             path = Path(folder) / "model.keras"
@@ -181,127 +251,104 @@ def _spark(
             model = path
         content = Path(model).read_bytes()
     with engines.mapper("spark", 1, master, content) as mapped:
-        yield from mapped(map_scene, tasks, tick)
+        yield from mapped(map_scene, [asdict(task) for task in tasks], tick)
 
 
 def map_scene(task: dict, model: bytes) -> dict:
     """Map one scene in a process of Spark's; ``model`` is the content of a ``.keras`` file."""
-    network, card = _loaded(hashlib.sha256(model).hexdigest(), model)
-    return _written(task, _classified(task, network, card), card)
+    network, card = _load(model)
+    return _write(Task(**task), _map(Task(**task), network, card), card.legend)
 
 
-_KEPT: dict[str, tuple] = {}
-
-
-def _loaded(digest: str, model: bytes) -> tuple[blend.Network, Card]:
+@functools.lru_cache(1)
+def _load(model: bytes) -> tuple[blend.Network, Card]:
     """Load a model, once a process."""
-    if digest not in _KEPT:
-        _one_thread()  # the processes are the parallelism
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.keras"
-            path.write_bytes(model)
-            network, card = training.load_model(path)
-        _KEPT.clear()  # one at a time, for they are large
-        _KEPT[digest] = blend.compiled(network), card
-    return _KEPT[digest]
-
-
-def _one_thread() -> None:
     import tensorflow as tf
 
-    with contextlib.suppress(RuntimeError):  # it runs already
-        tf.config.threading.set_intra_op_parallelism_threads(1)
+    with contextlib.suppress(RuntimeError):  # TensorFlow runs already
+        tf.config.threading.set_intra_op_parallelism_threads(1)  # the processes are the parallelism
         tf.config.threading.set_inter_op_parallelism_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        path.write_bytes(model)
+        network, card = training.load_model(path)
+    return blend.compiled(network), card
 
 
-def _written(task: dict, found: tuple[np.ndarray, np.ndarray, float] | str, card: Card) -> dict:
-    """Write a scene's rasters and return its row of the table, or why it has none."""
-    row = {"scene": task["scene"], "path": task["path"]}
-    if isinstance(found, str):
-        return row | {"error": found}
-    codes, percent, sure = found
-    files, counts = task["files"], labels.histogram(codes)
-    valid = codes.size - int(counts[NODATA])
+def _map(task: Task, network: blend.Network, card: Card, tick: Tick = lambda _: None) -> Map | str:
+    """Return a scene's map, read or computed, or why there is none."""
     try:
-        with scenes.open_reader(task["path"]) as reader:
-            crs, transform = reader.crs, reader.transform
-            item = _item(task, reader, valid / codes.size, card)
-    except InputError as error:
-        return row | {"error": str(error)}
-    try:
-        scenes.write_classes(files["map"], codes, crs, transform, card.legend)
-        scenes.write_confidence(files["confidence"], percent, crs, transform)
-    except InputError as error:  # not the scene's fault
-        return row | {"fatal": str(error)}
-    shares = {entry.code: counts[entry.code] / valid if valid else np.nan for entry in card.legend}
-    area = thresholds.square_kilometres(files["map"], card.legend) if crs else dict.fromkeys(shares, np.nan)
-    names = {entry.code: entry.column for entry in card.legend}
-    return (
-        row
-        | files
-        | {
-            "datetime": item["properties"]["datetime"],
-            **{names[code]: float(share) for code, share in shares.items()},
-            **{f"{names[code]}_km2": square for code, square in area.items()},
-            "ice_concentration": concentration(area if crs else shares, card.legend),
-            "mean_confidence": sure / valid if valid else np.nan,
-            "item": item,
-        }
-    )
-
-
-def _classified(
-    task: dict, network: blend.Network, card: Card, tick: Callable[[float], object] = lambda _: None
-) -> tuple[np.ndarray, np.ndarray, float] | str:
-    """Return a scene's codes and per cents, (rows, columns) uint8, and the sum of its confidences.
-
-    Or why not.
-    """
-    order = np.array([entry.code for entry in card.legend], np.uint8)
-    try:
-        with scenes.open_reader(task["path"]) as reader:
-            image, void = _image(task, reader, card)
-            codes, percent, sure = np.empty(reader.shape, np.uint8), np.empty(reader.shape, np.uint8), 0.0
-            for rows, probabilities in blend.strips(network, image, reader.shape, card, task["size"]):
-                window = scenes.Window(rows.start, 0, rows.stop - rows.start, reader.shape[1])
-                nodata, best = void(window), probabilities.max(axis=-1)
-                codes[rows] = np.where(nodata, NODATA, order[probabilities.argmax(axis=-1)])
-                percent[rows] = np.where(nodata, NODATA, (100 * best).round())
-                sure += float(best[~nodata].sum(dtype=np.float64))
-                tick(window.height / reader.shape[0])
+        with scenes.open_reader(task.path) as reader:
+            made_of = [reader.made_of(scenes.quick_checksum), task.size, task.prepared, task.model]
+            version = f"{VERSION} {labels.code_version()}"
+            key = hashlib.sha256(json.dumps([*made_of, version]).encode()).hexdigest()
+            mapped = _read_current(task, key)
+            if mapped:
+                tick(1)
+            else:
+                mapped = Map(*_classify(task, reader, network, card, tick), key, False)
+            item = _item(task, reader, card.legend)
+            return replace(mapped, crs=reader.crs, transform=reader.transform, item=item)
     except InputError as error:
         return str(error)
+
+
+def _read_current(task: Task, key: str) -> Map | None:
+    """Read the map that an earlier call made of the same; None if there is none that is whole."""
+    try:
+        made = [json.loads(scenes.read_tags(file).get(TAG, "{}")) for file in task.files.values()]
+        if any(each.get("key") != key for each in made):
+            return None
+        codes, percent = (scenes.read_codes(file) for file in task.files.values())
+    except InputError:  # missing, or cut off
+        return None
+    return Map(codes, percent, made[0]["sure"], key, True)
+
+
+def _classify(
+    task: Task, reader: SceneReader, network: blend.Network, card: Card, tick: Tick
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return a scene's codes and per cents, (rows, columns) uint8, and the sum of its confidences."""
+    order = np.array([entry.code for entry in card.legend], np.uint8)
+    image, void = _image(task, reader, card)
+    codes, percent, sure = np.empty(reader.shape, np.uint8), np.empty(reader.shape, np.uint8), 0.0
+    for rows, probabilities in blend.strips(network, image, reader.shape, card, task.size):
+        window = scenes.Window(rows.start, 0, rows.stop - rows.start, reader.shape[1])
+        nodata, best = void(window), probabilities.max(axis=-1)
+        codes[rows] = np.where(nodata, NODATA, order[probabilities.argmax(axis=-1)])
+        percent[rows] = np.where(nodata, NODATA, (100 * best).round())
+        sure += float(best[~nodata].sum(dtype=np.float64))
+        tick(window.height / reader.shape[0])
     return codes, percent, sure
 
 
-def _image(task: dict, reader: scenes.SceneReader, card: Card) -> tuple[blend.Image, blend.Image]:
+def _image(task: Task, reader: SceneReader, card: Card) -> tuple[blend.Image, blend.Image]:
     """Return what gives windows of a scene as the network sees it, and of where the map has no data."""
-    rule = card.rule or labels.Rule()
-    if card.inputs == "filtered" and not task["prepared"]:
-        image, void = _filtered(task, reader, rule)
+    if card.inputs == "filtered" and not task.prepared:
+        image, void = _filtered(task, reader, card.rule or labels.Rule())
         return lambda window: image[window.slices], lambda window: void[window.slices]
     variant: tiles.Inputs = "rgb" if card.inputs == "rgb" else "grey"  # of equal bands the grey is the bands'
     # Open water is 0 in a filtered image, so that black at its border is no sign of missing data.
-    declared = reader.declares_nodata or task["prepared"] != "filtered"
+    declared = reader.declares_nodata or task.prepared != "filtered"
 
-    def read(window: scenes.Window) -> tuple[np.ndarray, np.ndarray]:
+    def read(window: Window) -> tuple[np.ndarray, np.ndarray]:
         return reader.read(window, None if declared else np.zeros((window.height, window.width), bool))
 
     # Window by window, for a scene may be larger than memory.
     return lambda window: tiles.prepare_inputs(*read(window), variant), lambda window: read(window)[1]
 
 
-def _filtered(task: dict, reader: scenes.SceneReader, rule: labels.Rule) -> tuple[np.ndarray, np.ndarray]:
-    """Filter a whole scene as its model's labels were; return it, and where the labels have no data."""
+def _filtered(task: Task, reader: SceneReader, rule: labels.Rule) -> tuple[np.ndarray, np.ndarray]:
+    """Return a whole scene, filtered as its model's labels were, and where the labels have no data."""
     metres = labels.pixel_size(reader.crs, reader.transform)
     if isinstance(rule.window, str) and metres is None:
         raise InputError(
-            f"{task['path']}: has no CRS in metres, and the model's filter has a window of {rule.window}; "
+            f"{task.path}: has no CRS in metres, and the model's filter has a window of {rule.window}; "
             "train one with a window in pixels"
         )
     scl = reader.scl() if rule.opaque == "scl" else None
     if rule.opaque == "scl" and scl is None:
-        raise InputError(f"{task['path']}: the model's filter needs its scene classification; append #scl=1")
+        raise InputError(f"{task.path}: the model's filter needs its scene classification; append #scl=1")
     bands, nodata = reader.read()
     image = tiles.prepare_inputs(bands, nodata, "filtered", rule, metres, scl)
     hidden = rule.hidden(scl)
@@ -309,19 +356,55 @@ def _filtered(task: dict, reader: scenes.SceneReader, rule: labels.Rule) -> tupl
     return image, void if hidden is None else void | hidden
 
 
-def _item(task: dict, reader: scenes.SceneReader, valid: float, card: Card) -> dict:
+def _write(task: Task, mapped: Map | str, legend: Sequence[SeaIceClass]) -> dict:
+    """Write a map that is not there yet; return its row of the table with its STAC item, or an error."""
+    row = {"scene": task.scene, "path": task.path}
+    if isinstance(mapped, str):
+        return row | {"error": mapped}
+    if not mapped.current:
+        tags = {TAG: json.dumps({"key": mapped.key, "sure": mapped.sure})}
+        grid = mapped.crs, mapped.transform
+        try:
+            scenes.write_confidence(task.confidence, mapped.percent, *grid, tags)
+            scenes.write_classes(task.map, mapped.codes, *grid, legend, tags)
+        except InputError as error:  # not the scene's fault
+            return row | {"fatal": str(error)}
+    counts = labels.histogram(mapped.codes)
+    valid = mapped.codes.size - int(counts[NODATA])
+    shares = {entry.code: float(counts[entry.code] / valid) if valid else np.nan for entry in legend}
+    areas = dict.fromkeys(shares, np.nan)
+    if mapped.crs:
+        areas = thresholds.square_kilometres(task.map, legend)
+    names = {entry.code: entry.column for entry in legend}
+    item = mapped.item or {}
+    return (
+        row
+        | task.files
+        | {"datetime": item["properties"]["datetime"]}
+        | {names[code]: share for code, share in shares.items()}
+        | {f"{names[code]}_km2": area for code, area in areas.items()}
+        | {
+            "ice_concentration": concentration(areas if mapped.crs else shares, legend),
+            "mean_confidence": mapped.sure / valid if valid else np.nan,
+            "current": mapped.current,
+            "item": item,
+        }
+    )
+
+
+def _item(task: Task, reader: SceneReader, legend: Sequence[SeaIceClass]) -> dict:
     """Describe a map as a STAC item that is derived from its scene."""
     import pystac
     from pystac.extensions.classification import Classification, ClassificationExtension
 
-    item: pystac.Item = scenes.describe_scene(task["scene"], reader, valid)
+    item: pystac.Item = scenes.describe_scene(task.scene, reader, 1.0)
     item.add_link(pystac.Link("derived_from", item.assets.pop("image").href))
     for name in (scenes.SOURCE_PROPERTY, "seaicekit:valid_fraction"):
         item.properties.pop(name, None)
     for kind, what in (("map", "sea-ice class"), ("confidence", "confidence of the class, per cent")):
         about = {"data_type": "uint8", "nodata": NODATA}
         item.add_asset(
-            kind, pystac.Asset(task["files"][kind], what, None, pystac.MediaType.COG, ["data"], about)
+            kind, pystac.Asset(task.files[kind], what, None, pystac.MediaType.COG, ["data"], about)
         )
     classes = [
         Classification.create(
@@ -330,7 +413,7 @@ def _item(task: dict, reader: scenes.SceneReader, valid: float, card: Card) -> d
             description=entry.name,
             color_hint=entry.colour[1:].upper(),
         )
-        for entry in card.legend
+        for entry in legend
     ]
     ClassificationExtension.ext(item.assets["map"], add_if_missing=True).apply(classes=classes)
     return item.to_dict()

@@ -39,7 +39,7 @@ from seaicekit.scenes.rasters import (
     write_confidence,
 )
 from seaicekit.scenes.reading import SceneReader, Window, blocks, border_black, open_reader
-from seaicekit.scenes.remote import remote_errors, signed_url, without_query
+from seaicekit.scenes.remote import quick_checksum, remote_errors, signed_url, without_query
 from seaicekit.scenes.sources import Source, fingerprint, resolve_source, split_source, to_8bit
 from seaicekit.scenes.synthetic import (
     CLASS_COLOURS,
@@ -87,6 +87,7 @@ __all__ = [
     "parse_region",
     "polar_crs",
     "projector",
+    "quick_checksum",
     "read_codes",
     "read_tags",
     "remote_errors",

@@ -6,7 +6,7 @@ import functools
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -270,16 +270,17 @@ class SceneReader:
         """Return where all bands are exactly 0 as stored, (rows, columns) bool: before anything is scaled."""
         return (self._read(window) == 0).all(axis=0)
 
-    def made_of(self) -> list:
+    def made_of(self, checksum: Callable[[str], str] = digest) -> list:
         """Return, as JSON values, all that the bands, the mask and the grid depend on: contents, not names.
 
-        Sidecars are among it: masks, world files and metadata beside an image.
+        Sidecars are among it: masks, world files and metadata beside an image. Each file's content stands
+        as its ``checksum``.
         """
-        digests: dict[str | None, str] = {file: digest(file) for file in self.source.files}
+        digests: dict[str | None, str] = {file: checksum(file) for file in self.source.files}
         wanted = [*self.source.bands, (self.source.scl, 1)]
         bands = [[digests.get(file) or (file and os.path.basename(file)), number] for file, number in wanted]
         opened_files = {file for each in self._files for file in each.files if os.path.isfile(file)}
-        beside = sorted(digest(file) for file in opened_files - digests.keys())
+        beside = sorted(checksum(file) for file in opened_files - digests.keys())
         scaling = [self._scaling, self.source.white, self.source.nodata]
         grid = [self.crs.to_wkt() if self.crs else None, list(self.transform)[:6]]
         return [sorted(digests.values()), bands, beside, scaling, grid]

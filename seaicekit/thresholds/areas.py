@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from seaicekit import scenes
-from seaicekit.classes import SeaIceClass
+from seaicekit.classes import NODATA, SeaIceClass
 
 GRID = 32  # cells a side whose areas are computed one by one
 
 
-def square_kilometres(path: str | os.PathLike, legend: Sequence[SeaIceClass]) -> dict[int, float]:
+def square_kilometres(
+    path: str | os.PathLike,
+    legend: Sequence[SeaIceClass],
+    hidden: Callable[[slice], np.ndarray] | None = None,
+) -> dict[int, float]:
     """Measure a class raster that has a CRS: code → km² on the ellipsoid, of each class in the legend.
 
     A map's square metres are not the Earth's: at 60° a pixel in EPSG:3413 is 8 % too large, in Web Mercator
     four times. So the raster is cut into cells, and each cell's true area shared by its pixels.
+
+    Parameters
+    ----------
+    path : path
+    legend : sequence of SeaIceClass
+    hidden : callable, optional
+        Some rows → which of their pixels do not count, (rows, columns) bool.
     """
     import pyproj
     import rasterio.warp
@@ -43,10 +54,14 @@ def square_kilometres(path: str | os.PathLike, legend: Sequence[SeaIceClass]) ->
         x, y = source.transform @ np.concatenate(edges, axis=1)
         there = np.array(rasterio.warp.transform(source.crs, "EPSG:4326", x, y))
         ends = np.cumsum([edge.shape[1] for edge in edges])[:-1]
-        codes = source.read(1)
-        for (top, bottom, left, right), (lon, lat) in zip(cells, np.split(there, ends, axis=1), strict=True):
-            counts = np.bincount(codes[top:bottom, left:right].ravel(), minlength=256)
-            pixel = abs(geod.polygon_area_perimeter(lon, lat)[0]) / ((bottom - top) * (right - left) * 1e6)
-            for code in square:
-                square[code] += float(counts[code] * pixel)
+        areas = (geod.polygon_area_perimeter(lon, lat)[0] for lon, lat in np.split(there, ends, axis=1))
+        for top, bottom in itertools.pairwise(rows):
+            codes = source.read(1, window=((top, bottom), (0, source.width)))
+            if hidden:
+                codes[hidden(slice(top, bottom))] = NODATA
+            for left, right in itertools.pairwise(cols):
+                counts = np.bincount(codes[:, left:right].ravel(), minlength=256)
+                pixel = abs(next(areas)) / ((bottom - top) * (right - left) * 1e6)
+                for code in square:
+                    square[code] += float(counts[code] * pixel)
     return square

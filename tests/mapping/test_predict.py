@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -259,18 +260,6 @@ def test_a_model_that_normalises_by_tile_takes_no_other_tiles(small, tmp_path):
         sik.predict((network, training.Card(normalisation="l2", size=64, cell=2)), small[1].path[0], tmp_path)
 
 
-def test_time_series_adds_up_a_days_scenes():
-    row = {"open_water_km2": 1.0, "thin_ice_km2": 2.0, "thick_ice_km2": 1.0}
-    days = ["2019-11-03T10:00:00Z", "2019-11-03T23:00:00+00:00", "2019-11-20T00:00:00Z", None]
-    table = pd.DataFrame([row | {"datetime": day} for day in days])
-    table.loc[2, "open_water_km2"] = np.nan  # without a CRS
-    series = mapping.time_series(table, sik.classes.LEGEND)
-    assert [str(day) for day in series.index] == ["2019-11-03"] and series.scenes.tolist() == [2]
-    assert series.thin_ice_km2.tolist() == [4] and series.ice_concentration.tolist() == [0.75]
-    with pytest.raises(sik.InputError, match="datetime"):
-        mapping.time_series(table.drop(columns="datetime"), sik.classes.LEGEND)
-
-
 def test_wrong_models_and_options_are_named(sharp, tmp_path, small):
     (tmp_path / "model.keras").write_text("not one")
     with pytest.raises(sik.InputError, match=r"model\.keras"):
@@ -283,3 +272,62 @@ def test_wrong_models_and_options_are_named(sharp, tmp_path, small):
     with pytest.raises(sik.InputError, match="no scenes"):
         sik.predict(sharp, [], tmp_path / "maps")
     assert not (tmp_path / "maps").exists()
+
+
+def written(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.tif")}
+
+
+def test_current_maps_are_left_as_they_are(sharp, small, tmp_path):
+    paths = {name: tmp_path / f"{name}.tif" for name in "ab"}
+    for path in paths.values():
+        path.write_bytes(Path(small[1].path[0]).read_bytes())
+    maps = tmp_path / "maps"
+    first = sik.predict(sharp, paths, maps, size=SIZE)
+    before = written(maps)
+    again = sik.predict(sharp, paths, maps, size=SIZE)
+    assert written(maps) == before and again.current.all() and not first.current.any()
+    pd.testing.assert_frame_equal(first.drop(columns="current"), again.drop(columns="current"))
+    assert len(json.loads((maps / "maps.json").read_text())["features"]) == 2
+    # A scene that has changed, and a map or its confidence that is cut off or gone.
+    for change in (
+        lambda: paths["a"].write_bytes(Path(small[1].path[1]).read_bytes()),
+        lambda: (maps / "a.tif").write_bytes((maps / "a.tif").read_bytes()[:-100]),
+        lambda: (maps / "a_confidence.tif").write_bytes((maps / "a_confidence.tif").read_bytes()[:-50]),
+        lambda: (maps / "a_confidence.tif").unlink(),
+    ):
+        change()
+        table = sik.predict(sharp, paths, maps, size=SIZE).set_index("scene")
+        assert table.current.to_dict() == {"a": False, "b": True}
+        after = written(maps)
+        assert after["b.tif"] == before["b.tif"] and after["a.tif"] > before["a.tif"]
+        sik.scenes.read_codes(maps / "a.tif"), sik.scenes.read_codes(maps / "a_confidence.tif")
+    assert not sik.predict(sharp, paths, maps, size=2 * SIZE).current.any()
+
+
+def test_a_map_is_made_anew_for_another_model_but_not_for_its_scores(sharp, small, tmp_path):
+    path = tmp_path / "model.keras"
+    training.save_model(sharp[0], path, sharp[1])
+
+    def current():
+        return sik.predict(path, {"a": small[1].path[0]}, tmp_path / "maps", size=SIZE).current.tolist()
+
+    assert current() == [False] and current() == [True]
+    training.write_card(path, replace(sharp[1], scores={"accuracy": 0.9}))
+    assert current() == [True]
+    training.save_model(sharp[0], path, sharp[1])  # the same model, saved at another time
+    assert current() == [True]
+    network = training.build(3, 4, width=4, depth=3)
+    training.save_model(network, path, sharp[1])
+    assert current() == [False]
+    training.write_card(path, replace(sharp[1], legend=sharp[1].legend[::-1]))
+    assert current() == [False]
+
+
+def test_a_scene_is_opened_once(sharp, small, tmp_path, monkeypatch):
+    opened, open_reader = [], sik.scenes.open_reader
+    monkeypatch.setattr(sik.scenes, "open_reader", lambda path: opened.append(path) or open_reader(path))
+    for _ in range(2):
+        sik.predict(sharp, small[1].path[:2], tmp_path, size=SIZE)
+        assert opened == list(small[1].path[:2])
+        opened.clear()
