@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from benchmarks import medians, published_form, row, seconds
 from seaicekit import engines, labels, scenes
 from seaicekit.files import InputError
-from seaicekit.labels import autolabel, code_version, decide_scene, measure_block, start_scene
+from seaicekit.labels import autolabel, decide_scene, measure_block, start_scene
 
 REPEATS = 5
 DISTINCT = 6  # scenes that are really different; the others are copies of them under other names
@@ -238,7 +238,6 @@ def _phases(paths: list[Path], out: Path, mapped: engines.Mapper) -> dict[str, f
         "rule": labels.Rule().to_dict(),
         "block": block,
         "scratch": str(scratch),
-        "code": code_version(),
     }
     tasks = [
         common | {"scene": path.stem, "path": str(path), "labels": str(out.parent / f"{path.stem}.tif")}

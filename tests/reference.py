@@ -1,7 +1,28 @@
 """The published filter and colour rule, step by step in plain OpenCV, to test the fast form against."""
 
+from fractions import Fraction
+
 import cv2
 import numpy as np
+
+
+def between_class_variances(counts):
+    """Return cut → between-class variance of a histogram (Otsu 1979), exact, of all cuts with two classes."""
+    counts = [int(count) for count in counts]
+    total, variances = sum(counts), {}
+    for cut in range(256):
+        low = Fraction(sum(counts[: cut + 1]), total)
+        if 0 < low < 1:
+            low_mean = Fraction(sum(v * counts[v] for v in range(cut + 1)), total) / low
+            high_mean = Fraction(sum(v * counts[v] for v in range(cut + 1, 256)), total) / (1 - low)
+            variances[cut] = low * (1 - low) * (low_mean - high_mean) ** 2
+    return variances
+
+
+def otsu_by_definition(values):
+    """Return the lowest of the cuts of most between-class variance; 0 where there is one value."""
+    variances = between_class_variances(np.bincount(values.ravel(), minlength=256))
+    return max(variances, key=variances.get, default=0)  # the first maximum
 
 
 def published_labels(rgb, water_max=30, thin_max=204, valid=None):
@@ -15,7 +36,8 @@ def published_labels(rgb, water_max=30, thin_max=204, valid=None):
     background = cv2.medianBlur(cv2.dilate(grey, np.ones((7, 7), np.uint8)), 155)
     difference = 255 - cv2.absdiff(grey, background)
     counted = difference[valid].reshape(1, -1)
-    _, kept = cv2.threshold(counted, 0, 255, cv2.THRESH_TOZERO + cv2.THRESH_OTSU)
+    # Not by THRESH_OTSU, which decides between equal cuts by rounding.
+    _, kept = cv2.threshold(counted, otsu_by_definition(counted), 255, cv2.THRESH_TOZERO)
     stretched = cv2.normalize(kept, None, 0, 255, cv2.NORM_MINMAX)
     _, cut = cv2.threshold(stretched, 235, 255, cv2.THRESH_TRUNC)
     corrected = np.zeros(rgb.shape[:2], np.uint8)

@@ -2,7 +2,6 @@
 
 from seaicekit.labels.batch import (
     autolabel,
-    code_version,
     decide_scene,
     load_labels,
     measure_block,
@@ -19,6 +18,7 @@ from seaicekit.labels.cloud_filter import (
     to_grey,
 )
 from seaicekit.labels.rule import (
+    VERSION,
     Rule,
     RuleOptions,
     corrected_brightness,
@@ -34,11 +34,11 @@ from seaicekit.labels.rule import (
 )
 
 __all__ = [
+    "VERSION",
     "Rule",
     "RuleOptions",
     "autolabel",
     "background",
-    "code_version",
     "corrected_brightness",
     "decide",
     "decide_scene",

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import functools
 import hashlib
 import json
 import os
@@ -20,7 +19,6 @@ import uuid
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 BATCH = 4096  # scenes that are under way together
 SCRATCH_PIXELS = 2**31  # pixels of larger scenes under way together: two bytes each, beside the output
 SCRATCH = ".scratch"
-VERSION = 1  # of the labelling rule: raised whenever a label changes, so that rasters are made anew
 TAG = "SEAICEKIT"  # where a raster says what it was made of, as JSON
 TEXTS, COUNTS = ("scene", "path", "labels", "error"), ("nodata", "opaque_cloud", "changed")
 
@@ -57,8 +54,8 @@ def autolabel(
 ) -> pd.DataFrame:
     """Label scenes and write one Cloud-Optimised GeoTIFF each.
 
-    A scene whose raster is there already is left as it is if the scene's contents, the rule and this
-    package's code are the same. So a run that was stopped goes on with the same call.
+    A scene whose raster is there already is left as it is if the scene's contents, the rule and the
+    version of the labelling rule are the same. So a run that was stopped goes on with the same call.
 
     Parameters
     ----------
@@ -119,7 +116,7 @@ def autolabel(
         engines.mapper(engine, workers, master) as mapped,
         _Bar(len(named), progress) as bar,
     ):
-        common = {"rule": applied.to_dict(), "block": block, "scratch": scratch, "code": code_version()}
+        common = {"rule": applied.to_dict(), "block": block, "scratch": scratch}
         for first in range(0, len(named), BATCH):
             tasks = [
                 common | {"scene": name, "path": str(path), "labels": output_path(out_dir, f"{name}.tif")}
@@ -165,14 +162,6 @@ def load_labels(out_dir: str | os.PathLike) -> pd.DataFrame:
         table[name] = [resolve_path(each, path) if each else each for each in table[name]]
     table[["labels", "error", *counts]] = table[["labels", "error", *counts]].replace("", pd.NA)
     return table.astype(dict.fromkeys(counts, "Int64"))
-
-
-@functools.cache
-def code_version() -> str:
-    """Return the version of the labelling code and of the libraries that rasters depend on."""
-    import rasterio
-
-    return f"{VERSION} {metadata.version('opencv-python-headless')} {rasterio.__gdal_version__}"
 
 
 def _label_batch(tasks: list[Task], mapped: Mapper, bar: _Bar) -> Iterator[tuple[str, Result]]:
@@ -233,7 +222,7 @@ def start_scene(task: Task) -> Result:
     import numpy as np
 
     from seaicekit import scenes
-    from seaicekit.labels.rule import Rule, label_array, pixel_size
+    from seaicekit.labels.rule import VERSION, Rule, label_array, pixel_size
 
     rule = Rule.from_dict(task["rule"])
     with _telling(task) as told, scenes.open_reader(task["path"]) as reader:
@@ -244,7 +233,7 @@ def start_scene(task: Task) -> Result:
         metres = pixel_size(reader.crs, reader.transform)
         filtered = rule.filter_for(metres)
         # The content, not the path or the time, so that a copy elsewhere gives the same bytes.
-        made_of = [reader.made_of(), task["rule"], filtered, task["code"]]
+        made_of = [reader.made_of(), task["rule"], filtered, VERSION]
         key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
         if reader.source.true_colour:
             told["warning"] = scenes.saturation_warning(reader)

@@ -164,28 +164,24 @@ def histogram(values: np.ndarray, counted: np.ndarray | None = None) -> np.ndarr
 def otsu(counts: np.ndarray) -> int:
     """Return Otsu's cut of a histogram, (256,) int: the lower class ends there.
 
-    As OpenCV computes it, operation by operation, so that ties fall alike (Otsu 1979,
-    doi:10.1109/TSMC.1979.4310076).
+    It is the cut with the largest variance between the two classes (Otsu 1979,
+    doi:10.1109/TSMC.1979.4310076), and the lowest one where several are equally good, as in a symmetric
+    histogram or where no pixel lies between two cuts. OpenCV also scans upwards for the first maximum, but in
+    floating point, where rounding decides between equal cuts. So the variances are compared here as fractions
+    of integers. As in OpenCV, a class of less than 2^-23 of the pixels is no class.
     """
-    total = int(counts.sum())
-    if not total:
-        return 0
-    share = counts / total
-    mean = sum(i * float(counts[i]) for i in range(256)) / total
-    lower_mean = lower = best = 0.0
-    cut = 0
-    for value in range(256):
-        p = float(share[value])
-        lower_mean *= lower
-        lower += p
-        upper = 1.0 - lower
-        if min(lower, upper) < np.finfo(np.float32).eps:
+    total, total_sum = int(counts.sum()), int(counts @ np.arange(256))
+    cut, best, best_divisor = 0, 0, 1
+    lower = lower_sum = 0
+    for value, count in enumerate(counts.tolist()):
+        lower += count
+        lower_sum += value * count
+        smaller = min(lower, total - lower)
+        if not smaller or smaller << 23 < total:
             continue
-        lower_mean = (lower_mean + value * p) / lower
-        upper_mean = (mean - lower * lower_mean) / upper
-        spread = lower * upper * (lower_mean - upper_mean) ** 2
-        if spread > best:
-            best, cut = spread, value
+        variance, divisor = (total_sum * lower - total * lower_sum) ** 2, lower * (total - lower)
+        if variance * best_divisor > best * divisor:
+            cut, best, best_divisor = value, variance, divisor
     return cut
 
 

@@ -19,6 +19,10 @@ from seaicekit.thresholds import Thresholds, brightness
 if TYPE_CHECKING:
     import xarray as xr
 
+# The version of the labelling rule. Raise it with each change that can change a label: rasters of another
+# version are made anew. tests/labels/test_golden.py fails if labels change and the version does not.
+VERSION = 2
+
 NodataRule = Literal["mask", "ignore"]
 Scope = Literal["scene", "tile"]
 OpaqueRule = Literal["off", "scl"]

@@ -237,13 +237,12 @@ def test_a_worker_that_outlived_its_run_writes_nothing(several, tmp_path):
     assert "is over" in module.start_scene(task)["fatal"] and not (tmp_path / "a.tif").exists()
 
 
-def test_other_code_makes_labels_anew(several, tmp_path, monkeypatch):
-    module = importlib.import_module("seaicekit.labels.batch")
+def test_another_version_of_the_rule_makes_labels_anew(several, tmp_path, monkeypatch):
     path = sik.scenes.find_scenes(several)[0]
     sik.autolabel([path], tmp_path, engine="serial", progress=False)
     raster = next(tmp_path.glob("*.tif"))
     before = raster.stat().st_mtime_ns
-    monkeypatch.setattr(module, "code_version", lambda: "another")
+    monkeypatch.setattr("seaicekit.labels.rule.VERSION", -1)
     sik.autolabel([path], tmp_path, engine="serial", progress=False)
     assert raster.stat().st_mtime_ns != before
 

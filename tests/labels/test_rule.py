@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import published_labels
+from reference import between_class_variances, published_labels
 
 import seaicekit as sik
 from seaicekit import labels
@@ -55,14 +55,36 @@ def test_blocks_never_change_a_label(rows, cols, block, seed, flat, rule):
         np.testing.assert_array_equal(whole, published_labels(rgb, valid=valid))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 255), st.integers(1, 1000)), min_size=1, max_size=40))
-def test_otsu_is_opencvs(pairs):
+def test_otsu_is_the_definitions_and_opencvs_where_no_cuts_are_equal(pairs):
     counts = np.zeros(256, np.int64)
     for value, count in pairs:
         counts[value] += count
+    variances = between_class_variances(counts)
+    top = max(variances.values(), default=0)
+    equal = [cut for cut, variance in variances.items() if variance == top] or [0]
+    assert cloud_filter.otsu(counts) == min(equal)
     image = np.repeat(np.arange(256, dtype=np.uint8), counts)[None]
-    assert cloud_filter.otsu(counts) == cv2.threshold(image, 0, 255, cv2.THRESH_TOZERO + cv2.THRESH_OTSU)[0]
+    by_opencv = cv2.threshold(image, 0, 255, cv2.THRESH_TOZERO + cv2.THRESH_OTSU)[0]
+    near = [cut for cut, variance in variances.items() if variance > top * (1 - 1e-9)] or [0]
+    assert by_opencv in near
+
+
+@pytest.mark.parametrize(
+    ("counts", "cut"),
+    [
+        ({99: 1, 154: 3, 209: 1}, 99),  # symmetric: OpenCV's rounding takes 99 here,
+        ({99: 1, 154: 4, 209: 1}, 99),  # and 154 here
+        ({99: 7, 154: 2, 209: 7}, 99),
+        ({10: 5, 200: 5}, 10),  # no pixel between the equal cuts 10 to 199
+        ({42: 9}, 0),
+        ({}, 0),
+        ({0: 1, 255: 2**24}, 0),  # one odd pixel of 16 million is no class
+    ],
+)
+def test_otsu_takes_the_lowest_of_equal_cuts(counts, cut):
+    assert cloud_filter.otsu(np.array([counts.get(value, 0) for value in range(256)])) == cut
 
 
 def test_histogram_counts_large_images_exactly():
