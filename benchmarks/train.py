@@ -112,7 +112,7 @@ def _tiles(folder: Path, size: int) -> Path:
     scenes.write_synthetic_set(folder, 2, 4 * size)
     paths = sorted((folder / "scenes").iterdir())
     labelled = autolabel(paths, folder / "labels", engine="serial", progress=False)
-    tiles.index_tiles(labelled, folder / "all.parquet", size, 0.5)
+    tiles.index_tiles(labelled, folder / "all.parquet", size, test_fraction=0.5)
     return folder / "all.parquet"
 
 

@@ -51,7 +51,7 @@ class Parameters(pydantic.BaseModel):
 
     @classmethod
     def of(cls, values: Parameters | None = None, **changes: Any) -> Self:
-        """Return a model with the values that another one has of its fields, and with changes.
+        """Return a model with the values that another one was given for its fields, and with changes.
 
         Parameters
         ----------
@@ -60,7 +60,7 @@ class Parameters(pydantic.BaseModel):
         **changes
             Values that win.
         """
-        shared = cls.model_fields.keys() & (type(values).model_fields if values else {}).keys()
+        shared = cls.model_fields.keys() & (values.model_fields_set if values else set())
         return cls(**{name: getattr(values, name) for name in shared} | changes)
 
     @pydantic.field_validator("*", mode="before")
@@ -84,6 +84,20 @@ class Parameters(pydantic.BaseModel):
         return value
 
 
+def divide(values: dict[str, Any], *models: type[Parameters]) -> list[dict[str, Any]]:
+    """Return for each model the values that are named as its fields.
+
+    Raises
+    ------
+    InputError
+        A name that none of the models has.
+    """
+    for name in values:
+        if not any(name in model.model_fields for model in models):
+            raise InputError(_unknown(name, *models))
+    return [{name: value for name, value in values.items() if name in model.model_fields} for model in models]
+
+
 def _types(model: type[Parameters], name: str) -> set[Any]:
     """Return the types that a parameter may have."""
     annotation = model.model_fields[name].annotation
@@ -97,13 +111,13 @@ def _message(model: type[Parameters], values: dict[str, Any], errors: pydantic.V
         return str(error["ctx"]["error"])
     name = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
-        return unknown(name, model)
+        return _unknown(name, model)
     if name not in values:
         return f"{name}: missing parameter; it must be {allowed(model, name)}"
     return f"{name}: must be {allowed(model, name)}, not {values[name]!r}"
 
 
-def unknown(name: str, *models: type[Parameters]) -> str:
+def _unknown(name: str, *models: type[Parameters]) -> str:
     """Return the message for a name that none of the models has."""
     known = sorted({field for model in models for field in model.model_fields})
     near = difflib.get_close_matches(name, known, 1, 0)[0]

@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field
 
 import seaicekit as sik
-from seaicekit.parameters import Parameters
+from seaicekit.parameters import Parameters, divide
 
 
 class Sample(Parameters):
@@ -69,8 +69,17 @@ def test_what_yaml_and_numpy_write_otherwise_is_converted(name, value, expected)
 
 
 def test_a_model_is_made_of_the_shared_fields_of_another():
-    assert Part.of(Sample(epochs=5), more=1) == Part(epochs=5, rate=0.1, more=1)
-    assert Part.of(None, rate=0.5) == Part(rate=0.5)
+    assert Part.of(Sample(epochs=5), more=1) == Part(epochs=5, more=1)
+    assert Part.of(None, rate=0.5) == Part(rate=0.5) and Part.of(Sample()) == Part()
+
+
+def test_values_are_divided_by_the_models_that_have_them():
+    assert divide({"pair": None, "more": 1, "rate": 2}, Sample, Part) == [
+        {"pair": None, "rate": 2},
+        {"more": 1, "rate": 2},
+    ]
+    with pytest.raises(sik.InputError, match="mor: unknown parameter; did you mean more"):
+        divide({"mor": 1}, Sample, Part)
 
 
 def test_values_never_change_and_the_docstring_lists_them():

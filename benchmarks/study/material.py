@@ -149,7 +149,7 @@ def _index(
     path = folder / "tiles.parquet"
     if path.exists():
         return pd.read_parquet(path)
-    index = tiles.index_tiles(labelled, folder / "found.parquet", tile, 0.5)
+    index = tiles.index_tiles(labelled, folder / "found.parquet", tile, test_fraction=0.5)
     index["split"] = index["scene"].map(table["group"]).map(SIDES)
     if benchmark.split == "tile":
         pooled = np.flatnonzero(index["split"] != "test")

@@ -1,6 +1,7 @@
 """From pixels to classes, for one scene or for many on an engine."""
 
 from seaicekit.labels.batch import (
+    EngineOptions,
     autolabel,
     decide_scene,
     load_labels,
@@ -35,6 +36,7 @@ from seaicekit.labels.rule import (
 
 __all__ = [
     "VERSION",
+    "EngineOptions",
     "Rule",
     "RuleOptions",
     "autolabel",

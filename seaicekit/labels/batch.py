@@ -22,13 +22,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field
+
+from seaicekit.engines import Engine
 from seaicekit.files import FREE_SPACE, InputError, output_path
+from seaicekit.parameters import Parameters, divide
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from seaicekit.engines import Engine, Mapper, Result, Task
+    from seaicekit.engines import Mapper, Result, Task
     from seaicekit.labels.rule import Rule
     from seaicekit.scenes import Paths, SceneReader
     from seaicekit.thresholds import Thresholds
@@ -40,17 +44,25 @@ TAG = "SEAICEKIT"  # where a raster says what it was made of, as JSON
 TEXTS, COUNTS = ("scene", "path", "labels", "error"), ("nodata", "opaque_cloud", "changed")
 
 
+class EngineOptions(Parameters):
+    """Who labels, and in which blocks. The labels do not depend on it."""
+
+    engine: Engine = Field("spark", description="Who labels.")
+    workers: int = Field(2, ge=1, description="Number of processes; Spark takes its own from master.")
+    master: str | None = Field(None, description="Spark's master; local[*] if null.")
+    block: int | None = Field(
+        2048, ge=1, description="Side of the blocks that the work is cut into, pixels; null is whole scenes."
+    )
+
+
 def autolabel(
     paths: Paths,
     out_dir: str | os.PathLike,
     thresholds: Thresholds | Rule | None = None,
-    engine: Engine = "processes",
-    workers: int = 2,
-    block: int | None = 2048,
-    master: str | None = None,
+    engine_options: EngineOptions | None = None,
     errors: Literal["raise", "quarantine"] = "raise",
     progress: bool = True,
-    **rule,
+    **options,
 ) -> pd.DataFrame:
     """Label scenes and write one Cloud-Optimised GeoTIFF each.
 
@@ -65,22 +77,16 @@ def autolabel(
         Gets ``NAME.tif`` for each scene and ``labels.csv``, the returned table.
     thresholds : Thresholds or seaicekit.labels.Rule
         The cuts, or the whole rule; the paper's if none are given.
-    engine : "serial", "processes", "dask" or "spark"
-    workers : int
-        Number of processes; Spark takes its own from ``master``.
-    block : int, optional
-        Pixels a side of the blocks that the work is cut into; None is whole scenes. The labels do not
-        depend on it.
-    master : str, optional
-        Spark's master; ``local[*]`` if none is given.
+    engine_options : seaicekit.labels.EngineOptions, optional
+        Who labels, and in which blocks; processes if nothing is said.
     errors : "raise" or "quarantine"
         A scene that cannot be read ends the work, or is left out with its reason in the table. What is
         labelled stays in both cases.
     progress : bool
         Show a bar with scenes and megapixels per second.
-    **rule
-        As for `seaicekit.labels.Rule`: ``cloud_filter``, ``nodata``, ``window``, ``scope``, ``tile``,
-        ``normalise``, ``opaque``.
+    **options
+        Values of `seaicekit.labels.Rule` and `seaicekit.labels.EngineOptions` that differ: ``engine``,
+        ``workers``, ``block``, ``cloud_filter``, ``window`` and more.
 
     Returns
     -------
@@ -93,7 +99,7 @@ def autolabel(
     Raises
     ------
     InputError
-        An unknown engine or rule, a folder that cannot be written, no scene, one that cannot be read, or
+        An unknown option or one out of range, a folder that cannot be written, no scene, one that cannot be read, or
         none that can.
     """
     import pandas as pd
@@ -102,10 +108,11 @@ def autolabel(
     from seaicekit.files import as_path, atomic_write, relative_path
     from seaicekit.labels.rule import Rule
 
-    applied = Rule.of(thresholds, **rule)
+    of_rule, of_engine = divide(options, Rule, EngineOptions)
+    applied = Rule.of(thresholds, **of_rule)
+    how = EngineOptions.of(engine_options or EngineOptions(engine="processes"), **of_engine)
     if errors not in ("raise", "quarantine"):
         raise InputError(f'errors: must be "raise" or "quarantine", not {errors!r}')
-    scenes.blocks((1, 1), block)
     named = list(scenes.name_scenes(paths).items())
     scenes.check_outputs(dict(named), {name: [output_path(out_dir, f"{name}.tif")] for name, _ in named})
     if not named:
@@ -113,10 +120,10 @@ def autolabel(
     table = {name: {"scene": name, "path": str(path)} for name, path in named}
     with (
         _alone_in(out_dir) as scratch,
-        engines.mapper(engine, workers, master) as mapped,
+        engines.mapper(how.engine, how.workers, how.master) as mapped,
         _Bar(len(named), progress) as bar,
     ):
-        common = {"rule": applied.to_dict(), "block": block, "scratch": scratch}
+        common = {"rule": applied.to_dict(), "block": how.block, "scratch": scratch}
         for first in range(0, len(named), BATCH):
             tasks = [
                 common | {"scene": name, "path": str(path), "labels": output_path(out_dir, f"{name}.tif")}

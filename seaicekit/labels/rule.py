@@ -70,7 +70,7 @@ class RuleOptions(Parameters):
     )
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_options(self) -> Self:
         cloud_filter.window_pixels(self.window, 1.0)
         if self.normalise is not None and self.normalise[0] >= self.normalise[1]:
             raise InputError(

@@ -101,7 +101,9 @@ def mislabel(
 def tiles(scenes: pd.DataFrame, folder: str | os.PathLike, size: int = 128) -> pd.DataFrame:
     """Label scenes by the paper's rule, cut them into tiles, and keep a third of the scenes for testing."""
     labelled = autolabel(scenes["path"], Path(folder) / "labels", engine="serial", progress=False)
-    return index_tiles(labelled, Path(folder) / "tiles.parquet", size, 1 / 3, truth=scenes["truth"])
+    return index_tiles(
+        labelled, Path(folder) / "tiles.parquet", size, test_fraction=1 / 3, truth=scenes["truth"]
+    )
 
 
 def fewer(tiles: pd.DataFrame, path: str | os.PathLike, train: int, test: int) -> pd.DataFrame:

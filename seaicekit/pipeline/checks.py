@@ -90,7 +90,6 @@ def _as_meant(name: str, value: object) -> object:
 
 def _check_together(given: dict[str, Any], values: dict[str, Any]) -> None:
     """Ask each stage's own rules, so that a contradiction is told before the first stage and not at the last."""
-    tiles.check_split(values["split"], values["test_fraction"])
     if values["search"]:
         scenes.parse_region(values["search"])
         scenes.parse_dates(values["dates"])
@@ -105,7 +104,7 @@ def _check_together(given: dict[str, Any], values: dict[str, Any]) -> None:
     if values["thresholds"] and not {"water_max", "thin_max"}.isdisjoint(given):
         raise InputError("thresholds: water_max or thin_max is given, too; leave the file or the cuts out")
     Thresholds(values["water_max"], values["thin_max"])
-    for model in (labels.RuleOptions, training.TrainOptions):
+    for model in (labels.EngineOptions, labels.RuleOptions, tiles.SplitOptions, training.TrainOptions):
         model(**{name: value for name, value in values.items() if name in model.model_fields})
 
 

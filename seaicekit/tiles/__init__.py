@@ -2,16 +2,16 @@
 
 from seaicekit.tiles.inputs import Inputs, channels, check_inputs, labelling_rule, prepare_inputs
 from seaicekit.tiles.pixels import Tiles, epoch_order, shared_cache, target_rasters
-from seaicekit.tiles.splits import check_split
+from seaicekit.tiles.splits import SplitOptions
 from seaicekit.tiles.table import TILE_SIZE, index_tiles, load_tiles, mask_outside_tiles, read_tiles
 
 __all__ = [
     "TILE_SIZE",
     "Inputs",
+    "SplitOptions",
     "Tiles",
     "channels",
     "check_inputs",
-    "check_split",
     "epoch_order",
     "index_tiles",
     "labelling_rule",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from pydantic import Field
 
 from seaicekit import scenes
 from seaicekit.files import InputError
+from seaicekit.parameters import Seeded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,20 +23,23 @@ OVERLAP = 0.1  # of a scene, as neighbouring granules have it
 EARTH = 6_371_000.0  # metres, the mean radius
 
 
-def check_split(how: str, test_fraction: float) -> None:
-    """Refuse a split that `choose` does not know, or a share out of range."""
-    if how not in get_args(Split):
-        raise InputError(f"split: must be one of {', '.join(get_args(Split))}, not {how!r}")
-    if not 0 < test_fraction < 1:
-        raise InputError(f"test_fraction: must lie between 0 and 1, not {test_fraction}")
+class SplitOptions(Seeded):
+    """Which tiles are for training and which for testing."""
+
+    split: Split = Field(
+        "scene",
+        description="What is kept for testing. scene: whole scenes, chosen evenly along their cloudiness, of a single "
+        "scene tiles; tile: any tiles at random, as the paper does, which leaks, for tiles of one scene stand on both "
+        "sides; place: scenes of one end of the region, along the direction in which it is longest; season: scenes of "
+        "the last days of the year, which begins after the longest time without a scene.",
+    )
+    test_fraction: float = Field(
+        0.25, gt=0, lt=1, description="Share of the scenes, or else of the tiles, that is kept for testing."
+    )
 
 
 def choose_split(
-    tiles: pd.DataFrame,
-    how: Split,
-    test_fraction: float,
-    seed: int,
-    dates: Mapping[str, str | None] | None = None,
+    tiles: pd.DataFrame, options: SplitOptions, dates: Mapping[str, str | None] | None = None
 ) -> np.ndarray:
     """Say of each tile whether it is for training or for testing.
 
@@ -42,16 +47,8 @@ def choose_split(
     ----------
     tiles : pandas.DataFrame
         Rows of a tile index, at least ``scene``, ``path`` and ``cloud``.
-    how : "scene", "tile", "place" or "season"
-        "scene": whole scenes, chosen evenly along their cloudiness; of a single scene, tiles. "tile": any
-        tiles at random, as the paper does, which leaks: tiles of one scene stand on both sides. "place":
-        scenes of one end of the region, along the direction in which it is longest. "season": scenes of the
-        last days of the year, which begins after the longest time without a scene.
-    test_fraction : float, 0 to 1
-        Share of the scenes, or for "tile", "place" and "season" of the tiles, for testing; what comes
-        nearest.
-    seed : int
-        Chooses the scenes or tiles; "place" and "season" leave no choice.
+    options : SplitOptions
+        The share is what comes nearest. The seed chooses scenes or tiles; "place" and "season" leave no choice.
     dates : dict, optional
         Scene → when it was taken, ISO 8601 or None; needed for "season".
 
@@ -64,13 +61,13 @@ def choose_split(
     InputError
         A scene without a place or a date, or scenes that do not come apart in it; a single tile.
     """
-    check_split(how, test_fraction)
+    how, test_fraction = options.split, options.test_fraction
     if len(tiles) == 1:
         raise InputError("tiles: a single tile cannot be split into training and test; give more scenes")
     if how == "tile":
-        return _by_tile(tiles, test_fraction, seed)
+        return _by_tile(tiles, test_fraction, options.seed)
     if how == "scene":
-        return _by_scene(tiles, test_fraction, seed)
+        return _by_scene(tiles, test_fraction, options.seed)
     paths = tiles.drop_duplicates("scene").set_index("scene")["path"]
     along = _places(paths) if how == "place" else _seasons(paths.index, {} if dates is None else dates)
     return _cut(tiles["scene"], along, test_fraction, how)

@@ -12,7 +12,7 @@ from seaicekit import labels, scenes
 from seaicekit.classes import NODATA
 from seaicekit.files import InputError, atomic_write, relative_path, require, resolve_path
 from seaicekit.labels import provenance
-from seaicekit.tiles import splits
+from seaicekit.tiles.splits import SplitOptions, choose_split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,11 +30,10 @@ def index_tiles(
     labelled: pd.DataFrame,
     path: str | os.PathLike,
     size: int = TILE_SIZE,
-    test_fraction: float = 0.25,
-    seed: int = 0,
-    split: splits.Split = "scene",
+    options: SplitOptions | None = None,
     dates: Mapping[str, str | None] | None = None,
     truth: Mapping[str, str | None] | None = None,
+    **changes: Any,
 ) -> pd.DataFrame:
     """Cut labelled scenes into tiles and say which are for training and which for testing.
 
@@ -47,12 +46,15 @@ def index_tiles(
         The index is written there, as Parquet.
     size : int
         Pixels a side. Tiles at a scene's lower and right edge may be smaller.
-    test_fraction, seed, split, dates
-        Which are for testing, see `seaicekit.tiles.splits.choose_split`: a quarter of the scenes if nothing
-        is said. Tiles
-        of one scene never stand on both sides then, which is where the paper's random split leaks.
+    options : SplitOptions, optional
+        Which are for testing: a quarter of the scenes by default. Tiles of one scene never stand on both
+        sides then, which is where the paper's random split leaks.
+    dates : dict, optional
+        Scene → when it was taken, ISO 8601 or None; needed to split by season.
     truth : dict, optional
         Scene → class raster or None: kept as column ``truth``, for a training on it.
+    **changes
+        Values of ``options`` that differ: ``split``, ``test_fraction``, ``seed``.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def index_tiles(
     require("train", "a tile index", "pyarrow")
     import pandas as pd
 
-    splits.check_split(split, test_fraction)
+    chosen = SplitOptions.of(options, **changes)
     rows: list[dict] = []
     for scene in labelled[labelled["labels"].notna()].itertuples():
         with scenes.open_reader(scene.path) as reader:
@@ -82,7 +84,7 @@ def index_tiles(
         raise InputError("tiles: no labelled scene holds a pixel of data; look at labels.csv for the reasons")
     tiles = pd.DataFrame(rows)
     tiles = tiles.fillna(dict.fromkeys(tiles.columns, 0.0))  # a class that only some scenes' cuts know
-    tiles.insert(8, "split", splits.choose_split(tiles, split, test_fraction, seed, dates))
+    tiles.insert(8, "split", choose_split(tiles, chosen, dates))
     if truth is not None:
         tiles["truth"] = tiles["scene"].map(dict(truth))
     said = {name: tiles[name].map(lambda each: relative_path(each, path), "ignore") for name in _paths(tiles)}

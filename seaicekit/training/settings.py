@@ -69,7 +69,7 @@ class Ranks(Parameters):
     )
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_ranks(self) -> Self:
         """Refuse more ranks than there are slots, and hosts that cannot be understood."""
         if self.launcher == "inprocess" and self.ranks > 1:
             raise InputError(f"ranks: must be 1 in process, not {self.ranks}")

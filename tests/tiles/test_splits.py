@@ -19,6 +19,11 @@ def table(paths, tiles=4):
     return pd.DataFrame(rows)
 
 
+def choose(tiles, split, test_fraction, seed, dates=None):
+    options = splits.SplitOptions(split=split, test_fraction=test_fraction, seed=seed)
+    return splits.choose_split(tiles, options, dates)
+
+
 def place(folder, name, lon, lat, crs="EPSG:3031"):
     """A scene of 100 km a side whose centre is at a longitude and latitude."""
     [x], [y] = rasterio.warp.transform("EPSG:4326", crs, [lon], [lat])
@@ -30,7 +35,7 @@ def test_by_tile_is_scikit_learns_split(tmp_path):
     from sklearn.model_selection import train_test_split
 
     rows = table(dict.fromkeys("abcde", "none"), 20)
-    chosen = splits.choose_split(rows, "tile", 0.2, 0)
+    chosen = choose(rows, "tile", 0.2, 0)
     assert list(np.flatnonzero(chosen == "test")) == sorted(
         train_test_split(range(100), test_size=0.2, random_state=0)[1]
     )
@@ -48,16 +53,16 @@ def test_by_place_takes_one_end_of_the_region_also_across_the_antimeridian(tmp_p
     }  # 174.1 is next to 174, not apart
     rows = table({name: place(tmp_path, name, lon, -75) for name, lon in spots.items()})
     for share, expected in [(0.3, [{"d", "e"}, {"a"}]), (0.5, [{"c", "d", "e"}, {"a", "b", "twin"}])]:
-        sides = rows.assign(side=splits.choose_split(rows, "place", share, 0)).groupby("scene").side.agg(set)
+        sides = rows.assign(side=choose(rows, "place", share, 0)).groupby("scene").side.agg(set)
         test = {name for name, side in sides.items() if side == {"test"}}
         assert test in expected and sides.map(len).max() == 1  # which end is not promised
     inside = place(tmp_path, "inside", 174.05, -75.1)  # a chip within others
     chips = pd.concat([rows, table({"inside": inside})], ignore_index=True)
-    sides = chips.assign(side=splits.choose_split(chips, "place", 0.5, 0)).groupby("scene").side.first()
+    sides = chips.assign(side=choose(chips, "place", 0.5, 0)).groupby("scene").side.first()
     assert sides["inside"] == sides["b"] == sides["twin"]
     twins = rows[rows.scene.isin(["b", "twin"])]
     with pytest.raises(sik.InputError, match="two places"):
-        splits.choose_split(twins, "place", 0.5, 0)
+        choose(twins, "place", 0.5, 0)
     bare = table(
         {
             "a": tmp_path / "a.tif",
@@ -65,24 +70,22 @@ def test_by_place_takes_one_end_of_the_region_also_across_the_antimeridian(tmp_p
         }
     )
     with pytest.raises(sik.InputError, match="bare has no CRS"):
-        splits.choose_split(bare, "place", 0.5, 0)
+        choose(bare, "place", 0.5, 0)
 
 
 def test_by_season_goes_round_the_turn_of_the_year():
     dates = {"nov": "2019-11-03T00:00:00Z", "dec": "2018-12-10T00:00:00Z", "jan": "2020-01-05T00:00:00Z"}
     dates |= {"feb": "2017-02-01T00:00:00Z", "also_feb": "2021-02-01T00:00:00+00:00"}
     rows = table(dict.fromkeys(dates, "none"))
-    chosen = rows.assign(
-        side=splits.choose_split(rows, "season", 0.3, 7, pd.Series(dates))
-    )  # as the catalogue has them
+    chosen = rows.assign(side=choose(rows, "season", 0.3, 7, pd.Series(dates)))  # as the catalogue has them
     assert set(chosen[chosen.side == "test"].scene) == {
         "feb",
         "also_feb",
     }  # February is the end of a southern season
     with pytest.raises(sik.InputError, match="nov has no date"):
-        splits.choose_split(rows, "season", 0.3, 0, dates | {"nov": None})
+        choose(rows, "season", 0.3, 0, dates | {"nov": None})
     with pytest.raises(sik.InputError, match="two seasons"):
-        splits.choose_split(rows, "season", 0.3, 0, dict.fromkeys(dates, "2019-11-03T00:00:00Z"))
+        choose(rows, "season", 0.3, 0, dict.fromkeys(dates, "2019-11-03T00:00:00Z"))
 
 
 @settings(max_examples=60, deadline=None)
@@ -92,11 +95,7 @@ def test_at_least_a_week_lies_between_the_sides_of_a_season(hours, share):
     dates = {str(n): (start + pd.Timedelta(hours=hour)).isoformat() for n, hour in enumerate(hours)}
     rows = table(dict.fromkeys(dates, "none"), 2)
     try:
-        side = (
-            rows.assign(side=splits.choose_split(rows, "season", share, 0, dates))
-            .groupby("scene")
-            .side.first()
-        )
+        side = rows.assign(side=choose(rows, "season", share, 0, dates)).groupby("scene").side.first()
     except sik.InputError:
         known = np.unique(hours)
         assert (np.diff(known) < 7 * 24).sum() >= len(
