@@ -1,9 +1,6 @@
-"""What the lessons in ``notebooks/lessons`` need.
+"""What the lessons in ``notebooks/lessons`` need: guesses, exercises, formulas, material, pictures."""
 
-Guesses, exercises, a little physics, material, pictures.
-"""
-
-from seaicekit.lessons.exercises import Link, Note, check, predict, tuner_link
+from seaicekit.lessons.exercises import Note, check, predict, tuner_link
 from seaicekit.lessons.laws import amdahl, fresnel, parallel_share, ring_all_reduce, veil
 from seaicekit.lessons.material import (
     agreement,
@@ -31,7 +28,6 @@ from seaicekit.lessons.pictures import (
 )
 
 __all__ = [
-    "Link",
     "Note",
     "agreement",
     "amdahl",

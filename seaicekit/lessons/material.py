@@ -152,7 +152,7 @@ def learn(folder: str | os.PathLike, teacher: str, scenes: pd.DataFrame, epochs:
 
 
 def agreement(made: Mapping[str, Maps], labels: Mapping[str, Maps], truth: Maps) -> pd.DataFrame:
-    """Return in which share of the pixels each network's maps agree with its own labels, and with the truth."""
+    """Return the share of pixels in which networks' maps agree with their own labels, and with the truth."""
     own = {name: {scene: labels[name][scene] for scene in maps} for name, maps in made.items()}
     found = {
         "with its own labels": {name: evaluate(maps, own[name])["accuracy"] for name, maps in made.items()},
