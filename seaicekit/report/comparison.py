@@ -12,8 +12,8 @@ from urllib.parse import quote
 from seaicekit import maps, scenes
 from seaicekit.classes import Legend
 from seaicekit.files import InputError, atomic_write, write_text
-from seaicekit.report.metrics import untrained
-from seaicekit.report.page import environment, manifest, picture
+from seaicekit.report.metrics import NOT_TRAINED, is_trained
+from seaicekit.report.page import manifest, picture, render
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +29,7 @@ MORE = {
     "agreement_majority": "Commonest class agrees",
 }
 LESS = {"calibration_error": "Calibration error", "total_seconds": "Seconds", "peak_memory_gb": "Memory, GB"}
+TITLES = MORE | LESS
 
 
 def compare(runs: Sequence[str | os.PathLike], path: str | os.PathLike) -> pd.DataFrame:
@@ -52,122 +53,107 @@ def compare(runs: Sequence[str | os.PathLike], path: str | os.PathLike) -> pd.Da
     InputError
         A folder holds no run, or not one has finished.
     """
-    import pandas as pd
-
-    found = {os.path.realpath(folder): manifest(folder) for folder in runs}
-    finished = {folder: run for folder, run in found.items() if "metrics" in run}
+    manifests = {os.path.realpath(folder): manifest(folder) for folder in runs}
+    finished = {folder: run for folder, run in manifests.items() if "metrics" in run}
     if not finished:
         raise InputError(f"{', '.join(map(str, runs))}: no run there has finished; run them first")
-    varied = _varied([run["parameters"] for run in finished.values()])
-    kept = [key for key in MORE | LESS if any(key in run["figures"] for run in finished.values())]
-    names, first = _names(list(finished)), next(iter(finished))
-    table = pd.DataFrame(
-        {"run": names[folder], "folder": folder}
-        | {name: run["parameters"].get(name) for name in varied}
-        | {key: run["figures"].get(key) for key in kept}
-        for folder, run in finished.items()
-    )
+    varied, columns, table = _table(finished)
     with atomic_write(Path(path).with_suffix(".csv")) as place:
         table.to_csv(place, index=False)
-    notes = [f"{folder}: has not finished, and is left out." for folder in found if folder not in finished]
-    notes += [
-        f"{names[folder]}: {note}" for folder, run in finished.items() if (note := untrained(run["figures"]))
+    names, tested = (
+        dict(zip(finished, table["run"], strict=True)),
+        [_tested(run) for run in finished.values()],
+    )
+    notes = [
+        f"{folder}: has not finished, and is left out." for folder in manifests if folder not in finished
     ]
-    apart = [folder for folder in finished if _tested(finished[folder]) != _tested(finished[first])]
     notes += [
-        f"{names[each]}: tested on other scenes than {names[first]}; their scores cannot be compared."
-        for each in apart
+        f"{names[each]}: {NOT_TRAINED}" for each, run in finished.items() if not is_trained(run["figures"])
     ]
-    scene = _common_scene(finished)
+    notes += [
+        f"{name}: tested on other scenes than {table['run'][0]}; their scores cannot be compared."
+        for name, test in zip(table["run"], tested, strict=True)
+        if test != tested[0]
+    ]
+    scene = min((name for name, _ in set.intersection(*tested)), default=None)
     try:
-        drawn = _small_multiples(finished, names, scene) if scene else None
-    except InputError as error:  # imagery is often put away, and the scores are here all the same
+        drawn = _draw(finished, names, scene) if scene else None
+    except InputError as error:  # the scores are shown where the imagery is gone
         drawn = None
         notes.append(f"No maps: {error}")
-    page = (
-        environment()
-        .get_template("comparison.html.j2")
-        .render(
-            name="Runs compared",
-            rows=_told(table, varied, kept, Path(path)),
-            varied=varied,
-            notes=notes,
-            scene=scene,
-            columns={key: (MORE | LESS)[key] for key in kept},
-            best=_best(table, [] if apart else kept),
-            picture=drawn,
-        )
+    page = render(
+        "comparison.html.j2",
+        name="Runs compared",
+        rows=[_cells(row, varied, columns, Path(path)) for row in table.to_dict("records")],
+        varied=varied,
+        notes=notes,
+        scene=scene,
+        columns={key: TITLES[key] for key in columns},
+        best=_best(table, columns) if all(test == tested[0] for test in tested) else {},
+        picture=drawn,
     )
     write_text(path, page)
     return table
 
 
-def _varied(parameters: list[dict]) -> list[str]:
-    """Return the parameters in which runs differ."""
-    return [
-        name for name in parameters[0] if any(each.get(name) != parameters[0][name] for each in parameters)
-    ]
+def _table(runs: dict[str, dict]) -> tuple[list[str], list[str], pd.DataFrame]:
+    """Return the parameters in which runs differ, the figures that they have, and both in a table."""
+    import pandas as pd
+
+    first, *others = (run["parameters"] for run in runs.values())
+    varied = [name for name in first if any(each.get(name) != first[name] for each in others)]
+    columns = [key for key in TITLES if any(key in run["figures"] for run in runs.values())]
+    common = os.path.commonpath([os.path.dirname(folder) for folder in runs])  # the rest tells them apart
+    table = pd.DataFrame(
+        {"run": os.path.relpath(folder, common), "folder": folder}
+        | {name: run["parameters"].get(name) for name in varied}
+        | {key: run["figures"].get(key) for key in columns}
+        for folder, run in runs.items()
+    )
+    return varied, columns, table
 
 
-def _names(folders: list[str]) -> dict[str, str]:
-    """Return folder → its name, with as much of its path as tells it from the others."""
-    common = os.path.commonpath([os.path.dirname(folder) for folder in folders])
-    return {folder: os.path.relpath(folder, common) for folder in folders}
+def _cells(row: dict, varied: list[str], columns: list[str], path: Path) -> dict:
+    """Return a row of the table as the page shows it."""
+    page = Path(row["folder"]) / "report.html"
+    link = quote(os.path.relpath(page, path.absolute().parent)) if page.exists() else None
+    cells = {"run": row["run"], "link": link, "parameters": {name: row[name] for name in varied}}
+    for key in columns:
+        missing = row[key] is None or row[key] != row[key]
+        cells[key] = "–" if missing else _text(key, row[key])
+    return cells
 
 
-def _told(table: pd.DataFrame, varied: list[str], kept: list[str], path: Path) -> list[dict]:
-    """Return a row a run as a page shows it."""
-    rows = []
-    for row in table.to_dict("records"):
-        told = {
-            key: "–" if row[key] is None or row[key] != row[key] else _figure(key, row[key]) for key in kept
-        }
-        page = Path(row["folder"]) / "report.html"
-        link = quote(os.path.relpath(page, path.absolute().parent)) if page.exists() else None
-        rows.append(
-            {"run": row["run"], "link": link, "parameters": {name: row[name] for name in varied}} | told
-        )
-    return rows
-
-
-def _figure(key: str, value: float) -> str:
+def _text(key: str, value: float) -> str:
     return {"total_seconds": f"{value:.0f}", "peak_memory_gb": f"{value:.2f}"}.get(key, f"{100 * value:.2f}")
 
 
-def _best(table: pd.DataFrame, kept: list[str]) -> dict[str, list[str]]:
+def _best(table: pd.DataFrame, columns: list[str]) -> dict[str, list[str]]:
     """Return column → the runs that are best in it; none where all are alike."""
-    found = {}
-    for key in kept:
+    best = {}
+    for key in columns:
         values = table[key].astype(float)
         top = values.max() if key in MORE else values.min()
-        found[key] = [] if values.nunique() < 2 else table["run"][values == top].tolist()
-    return found
+        best[key] = [] if values.nunique() < 2 else table["run"][values == top].tolist()
+    return best
 
 
 def _tested(run: dict) -> set[tuple[str, str | None]]:
     """Return a run's test scenes, each with the checksum of its content."""
-    return {
-        (row["scene"], run["scenes"].get(row["scene"]))
-        for row in run["metrics"]["maps"]
-        if row["split"] == "test"
-    }
+    rows = run["metrics"]["maps"]
+    return {(row["scene"], run["scenes"].get(row["scene"])) for row in rows if row["split"] == "test"}
 
 
-def _common_scene(runs: dict[str, dict]) -> str | None:
-    """Return the first test scene that all runs have mapped."""
-    return min((scene for scene, _ in set.intersection(*map(_tested, runs.values()))), default=None)
-
-
-def _small_multiples(runs: dict[str, dict], names: dict[str, str], scene: str) -> str:
-    """Draw a scene, its truth if there is one, and each run's map of it."""
+def _draw(runs: dict[str, dict], names: dict[str, str], scene: str) -> str:
+    """Draw a scene, its truth if there is one, and each run's map of it; return the PNG as text."""
     first = next(iter(runs))
     row = scenes.load_catalogue(Path(first) / "scenes.json").loc[scene]
-    legend = Legend.from_json(runs[first]["legend"])
     pictures = {"scene": row.path} | ({"truth": row.truth} if row.truth else {})
     for folder, run in runs.items():
         score = run["figures"].get("accuracy", run["figures"]["agreement"])
         pictures[f"{names[folder]}\n{100 * score:.1f} %"] = str(Path(folder) / "maps" / f"{scene}.tif")
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "maps.png"
+    legend = Legend.from_json(runs[first]["legend"])
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary) / "maps.png"
         maps.save(maps.small_multiples(pictures, legend), place)
         return picture(place)

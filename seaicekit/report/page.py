@@ -1,4 +1,4 @@
-"""A run as one page that opens anywhere: pictures and tables inside it, no kernel, no network."""
+"""A run as one page that holds its pictures and tables, and so opens without a kernel or a network."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from seaicekit import evaluation
 from seaicekit.files import InputError, read_json, write_text
-from seaicekit.report.metrics import missing, untrained
+from seaicekit.report.metrics import warnings
 
 if TYPE_CHECKING:
-    import jinja2
     import markupsafe
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -52,7 +51,7 @@ FORMS: dict[str, Callable[[Any], str]] = {
 
 
 class Figures:
-    """A run's manifest, whose values come with the key (a JSON pointer, RFC 6901) that they are found by."""
+    """A run's manifest, whose values are shown with their key (a JSON pointer, RFC 6901)."""
 
     def __init__(self, manifest: dict):
         self._manifest = manifest
@@ -65,21 +64,19 @@ class Figures:
         for key in keys:
             value = value[key]
         pointer = "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
-        told = "–" if value is None and form != "text" else FORMS[form](value)
-        return Markup('<span data-key="{}">{}</span>').format(pointer, told)
+        text = "–" if value is None and form != "text" else FORMS[form](value)
+        return Markup('<span data-key="{}">{}</span>').format(pointer, text)
 
 
-def environment() -> jinja2.Environment:
-    """Return what fills in the pages' templates; it escapes all that it is given."""
+def render(template: str, **values: Any) -> str:
+    """Fill in a page's template; all values are escaped."""
     import jinja2
 
-    found = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    return found
+    return environment.get_template(template).render(**values)
 
 
 def manifest(run_dir: str | os.PathLike) -> dict:
@@ -108,39 +105,30 @@ def manifest(run_dir: str | os.PathLike) -> dict:
 def write(run_dir: str | os.PathLike) -> Path:
     """Write ``report.html`` into a run's folder, from its ``run.json`` and ``figures/``.
 
-    A run that stopped gets the page, too: with what failed, and with what was done before.
+    A run that stopped gets the page, too: with the failure, and with what was done before.
     """
     folder = Path(run_dir)
     run = manifest(folder)
     done = [stage for stage in run["stages"] if stage != run.get("failure", {}).get("stage")]
     pictures = {
-        title: picture(path)
-        for stage in done
-        for name, title in PICTURES[stage].items()
-        if (path := folder / "figures" / f"{name}.png").exists()
+        title: folder / "figures" / f"{name}.png" for stage in done for name, title in PICTURES[stage].items()
     }
-    finished = "metrics" in run
-    page = (
-        environment()
-        .get_template("report.html.j2" if finished else "stopped.html.j2")
-        .render(
-            name=folder.resolve().name,
-            run=run,
-            figure=Figures(run),
-            pictures=pictures,
-            strata=STRATA,
-            rules=_rules(run["metrics"]) if finished else {},
-            classes=_classes(run["metrics"]) if finished else {},
-            notes=[note for note in (untrained(run["figures"]), missing(run["figures"])) if note]
-            if finished
-            else [],
-            manifest=json.dumps(
-                {name: run[name] for name in run if name != "metrics"}, indent=1, ensure_ascii=False
-            ),
-            notebooks=sorted(path.name for path in folder.glob("notebooks/*.ipynb")),
-        )
-    )
-    write_text(folder / "report.html", page)
+    values: dict[str, Any] = {
+        "name": folder.resolve().name,
+        "run": run,
+        "figure": Figures(run),
+        "pictures": {title: picture(path) for title, path in pictures.items() if path.exists()},
+        "manifest": json.dumps(
+            {name: run[name] for name in run if name != "metrics"}, indent=1, ensure_ascii=False
+        ),
+        "notebooks": sorted(path.name for path in folder.glob("notebooks/*.ipynb")),
+    }
+    template = "stopped.html.j2"
+    if "metrics" in run:
+        rules, classes = _numbers(run["metrics"]["scores"])
+        values |= {"strata": STRATA, "rules": rules, "classes": classes, "notes": warnings(run["figures"])}
+        template = "report.html.j2"
+    write_text(folder / "report.html", render(template, **values))
     return folder / "report.html"
 
 
@@ -149,23 +137,23 @@ def picture(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode()
 
 
-def _rules(metrics: dict) -> dict[str, dict[str, int]]:
-    """Return rule → column of the table of scores → which of the ``scores`` it is."""
-    columns = {("accuracy", stratum): stratum for stratum in STRATA} | {
-        ("balanced_accuracy", "all"): "balanced"
-    }
-    found: dict[str, dict[str, int]] = {}
-    for number, row in enumerate(metrics["scores"]):
-        column = columns.get((row["score"], row["stratum"]))
-        if column and not row["scene"] and not row["class"]:
-            found.setdefault(row["rule"], {})[column] = number
-    return found
+def _numbers(scores: list[dict]) -> tuple[dict, dict]:
+    """Return where in the table of scores the page's cells are found.
 
-
-def _classes(metrics: dict) -> dict[str, dict[str, int]]:
-    """Return class → score → which of the ``scores`` it is, of the map."""
-    found: dict[str, dict[str, int]] = {}
-    for number, row in enumerate(metrics["scores"]):
-        if row["rule"] == evaluation.MAP and row["stratum"] == "all" and row["class"]:
-            found.setdefault(row["class"], {})[row["score"]] = number
-    return found
+    Returns
+    -------
+    rules : dict
+        Rule → column → number of the row; columns are the strata and "balanced".
+    classes : dict
+        Class → score → number of the row, of the map.
+    """
+    rules: dict[str, dict[str, int]] = {}
+    classes: dict[str, dict[str, int]] = {}
+    for number, row in enumerate(scores):
+        if row["class"] and row["rule"] == evaluation.MAP and row["stratum"] == "all":
+            classes.setdefault(row["class"], {})[row["score"]] = number
+        if row["score"] == "accuracy" and row["stratum"] in STRATA:
+            rules.setdefault(row["rule"], {})[row["stratum"]] = number
+        if row["score"] == "balanced_accuracy" and row["stratum"] == "all":
+            rules.setdefault(row["rule"], {})["balanced"] = number
+    return rules, classes
