@@ -1,8 +1,9 @@
-"""A real JupyterLab or Voila in a real Chromium, for measurements and tests."""
+"""JupyterLab or Voila in Chromium, for measurements and tests."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -24,12 +25,12 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 
 def chromium_path() -> str:
-    """Return where Chromium is.
+    """Return the path of Chromium.
 
     Raises
     ------
     InputError
-        Nowhere.
+        It is not installed.
     """
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if not path:
@@ -63,7 +64,7 @@ def serving(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    own = {
+    options = {
         "jupyterlab": [
             "--allow-root",
             "--ip=127.0.0.1",
@@ -72,30 +73,29 @@ def serving(
             f"--ServerApp.base_url={base}",
         ],
         "voila": [f"--Voila.root_dir={folder}"],
-    }[app]
-    command = [sys.executable, "-m", app, "--no-browser", f"--port={port}", *own, *arguments]
+    }
+    command = [sys.executable, "-m", app, "--no-browser", f"--port={port}", *options[app], *arguments]
     server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(120):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
             time.sleep(0.25)
-        yield address + base.rstrip("/")
+        yield f"http://127.0.0.1:{port}{base.rstrip('/')}"
     finally:
         server.terminate()
         server.wait(20)
 
 
 def open_notebook(page: Page, address: str, path: str | Path) -> None:
-    """Open a notebook in JupyterLab with nothing left of earlier sessions in the window, and its sidebar closed."""
+    """Open a notebook in JupyterLab, with the window reset: no other tabs, the sidebar closed."""
     page.goto(f"{address}/lab/tree/{path}?token={TOKEN}&reset")
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
     page.wait_for_selector("text=/Python 3.*Idle/", timeout=60_000)
 
 
 def run_all(page: Page) -> None:
-    """Run all cells of the notebook that is open, in a new kernel."""
+    """Run all cells of the open notebook in a new kernel."""
     from playwright.sync_api import TimeoutError
 
     begun = r".jp-NotebookPanel:not(.lm-mod-hidden) .jp-InputPrompt:text-matches('\\[(\\*|\\d+)\\]')"
@@ -109,13 +109,12 @@ def run_all(page: Page) -> None:
 
 
 def end_kernels(address: str) -> None:
-    """End the kernels of a server, as restarting it would."""
-    import json
+    """End all kernels of a server, as restarting it would."""
 
-    headers = {"Authorization": f"token {TOKEN}"}
-    sessions = urllib.request.Request(f"{address}/api/sessions", headers=headers)
-    for session in json.load(urllib.request.urlopen(sessions, timeout=10)):
-        gone = urllib.request.Request(
-            f"{address}/api/sessions/{session['id']}", headers=headers, method="DELETE"
-        )
-        urllib.request.urlopen(gone, timeout=20)
+    def request(path: str, method: str) -> bytes:
+        headers = {"Authorization": f"token {TOKEN}"}
+        asked = urllib.request.Request(f"{address}/api/sessions{path}", headers=headers, method=method)
+        return urllib.request.urlopen(asked, timeout=20).read()
+
+    for session in json.loads(request("", "GET")):
+        request(f"/{session['id']}", "DELETE")

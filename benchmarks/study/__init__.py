@@ -1,24 +1,39 @@
-"""A study on synthetic scenes.
+"""A study on synthetic scenes: make, calibrate, label, train, map and score, reproducibly from seeds."""
 
-Make them, calibrate, label, train, map and score, again and the same each time.
-"""
-
-from benchmarks.study.benchmark import Benchmark
-from benchmarks.study.errors import inherited
-from benchmarks.study.material import Material, make
+from benchmarks.study.material import Benchmark, Group, Material, make
 from benchmarks.study.networks import predict, train, variants
-from benchmarks.study.published import figure_13, shown, similarity, table_4, table_5
-from benchmarks.study.record import records, save
-from benchmarks.study.scoring import confusions, differences, score, summary
+from benchmarks.study.published import (
+    figure_13,
+    records,
+    save,
+    shown,
+    similarity,
+    table_4,
+    table_5,
+)
+from benchmarks.study.scoring import (
+    FILTERED,
+    STRATA,
+    confusions,
+    differences,
+    inherited,
+    percent,
+    score,
+    summary,
+)
 
 __all__ = [
+    "FILTERED",
+    "STRATA",
     "Benchmark",
+    "Group",
     "Material",
     "confusions",
     "differences",
     "figure_13",
     "inherited",
     "make",
+    "percent",
     "predict",
     "records",
     "save",

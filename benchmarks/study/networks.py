@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchmarks.study.benchmark import Group
-from benchmarks.study.material import Material, claim
+import pandas as pd
+from tqdm.auto import tqdm
+
+from benchmarks.study.material import Group, Material, check_settings
 from seaicekit import mapping, tiles, training
 from seaicekit.files import read_json
+from seaicekit.tiles import Inputs
+from seaicekit.training import Launcher
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from seaicekit.tiles import Inputs
-    from seaicekit.training import Launcher
-
-    Maps = dict[int, dict[str, dict[str, str]]]  # seed → rule → scene → raster
-
+Maps = dict[int, dict[str, dict[str, str]]]  # seed → rule → scene → raster
 LEARNED = {"auto": "labels", "man": "truth"}  # what a person would label by hand is here the truth itself
+KEPT = ("seconds", "images_per_second", "parameters")  # of a training
 
 
 @dataclass(frozen=True)
@@ -32,20 +29,20 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """How tables call it, after the paper."""
+        """Its name in tables, after the paper."""
         return f"U-Net-{self.learns.title()} on {self.sees}"
 
     @property
     def folder(self) -> str:
-        """How its folders are called."""
+        """How its folders' names begin."""
         return f"{self.learns}-{self.sees}"
 
 
-def variants(*seen: Inputs) -> list[Variant]:
+def variants(*inputs: Inputs) -> list[Variant]:
     """Return the networks that learn filtered labels and the truth, for each input."""
-    for each in seen:
+    for each in inputs:
         tiles.check_inputs(each)
-    return [Variant(learns, each) for each in seen for learns in LEARNED]
+    return [Variant(learns, each) for each in inputs for learns in LEARNED]
 
 
 def train(
@@ -80,45 +77,26 @@ def train(
     InputError
         The folder holds networks of other settings, or as `seaicekit.train`.
     """
-    import pandas as pd
-
-    claim(material.folder, "networks.json", {"ranks": ranks, **settings})
+    check_settings(material.folder / "networks.json", {"ranks": ranks, **settings})
     rows = []
-    for variant in chosen:
-        for seed in seeds:
-            folder = material.folder / "models" / f"{variant.folder}-{seed}"
-            rows.append({"variant": variant.name, "seed": seed, "folder": str(folder)})
-            rows[-1] |= _trained(
-                material, variant, folder, ranks, launcher, progress, settings | {"seed": seed}
-            )
+    for variant, seed in ((variant, seed) for variant in chosen for seed in seeds):
+        folder = material.folder / "models" / f"{variant.folder}-{seed}"
+        if not (folder / "training.json").exists():
+            if progress:
+                print(f"{variant.name}, seed {seed}")
+            own: dict[str, Any] = {
+                "inputs": variant.sees,
+                "targets": LEARNED[variant.learns],
+                "seed": seed,
+                "resume": True,
+            }
+            own |= {"ranks": ranks, "launcher": launcher, "progress": progress}
+            training.train(material.folder / "tiles.parquet", folder, **(settings | own))
+        done = read_json(folder / "training.json")
+        row = {"variant": variant.name, "seed": seed, "folder": str(folder)}
+        row |= {name: done[name] for name in KEPT}
+        rows.append(row | {name: done["epochs"][-1][name] for name in ("loss", "val_accuracy")})
     return pd.DataFrame(rows)
-
-
-def _trained(
-    material: Material,
-    variant: Variant,
-    folder: Path,
-    ranks: int,
-    launcher: Launcher,
-    progress: bool,
-    settings: dict,
-) -> dict:
-    if (folder / "training.json").exists():
-        found = read_json(folder / "training.json")
-    else:
-        wanted = {"inputs": variant.sees, "targets": LEARNED[variant.learns], "resume": True}
-        if progress:
-            print(f"{variant.name}, seed {settings['seed']}")
-        found = training.train(
-            material.folder / "tiles.parquet",
-            folder,
-            progress=progress,
-            ranks=ranks,
-            launcher=launcher,
-            **settings | wanted,
-        )
-    last = {name: found["epochs"][-1][name] for name in ("loss", "val_accuracy")}
-    return {name: found[name] for name in ("seconds", "images_per_second", "parameters")} | last
 
 
 def predict(
@@ -128,23 +106,19 @@ def predict(
     group: Group = "heldout",
     progress: bool = True,
 ) -> Maps:
-    """Map a group's scenes with each trained network; maps that are there are left as they are.
+    """Map a group's scenes with each trained network; current maps are left as they are.
 
     Returns
     -------
     dict
         Seed → name of the variant → scene → path of the class raster.
     """
-    from tqdm.auto import tqdm
-
     paths = material.of(group)[0]["path"]
-    found: dict[int, dict] = {seed: {} for seed in seeds}
+    maps: Maps = {seed: {} for seed in seeds}
     for variant in tqdm(chosen, "maps", disable=not progress):
         for seed in seeds:
             name = f"{variant.folder}-{seed}"
-            folder = material.folder / "maps" / group / name
-            missing = {scene: path for scene, path in paths.items() if not (folder / f"{scene}.tif").exists()}
-            if missing:
-                mapping.predict(material.folder / "models" / name / "model.keras", missing, folder)
-            found[seed][variant.name] = {scene: str(folder / f"{scene}.tif") for scene in paths.index}
-    return found
+            model, folder = material.folder / "models" / name, material.folder / "maps" / group / name
+            predicted = mapping.predict(model / "model.keras", paths, folder).set_index("scene")
+            maps[seed][variant.name] = predicted["map"].to_dict()
+    return maps

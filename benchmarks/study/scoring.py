@@ -1,22 +1,29 @@
-"""Score a study's maps: every rule beside its baselines, over seeds, and differences with their intervals."""
+"""Score a study's maps: every rule beside its baselines, over seeds, and where errors come from."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 
-from benchmarks.study.benchmark import Group
-from benchmarks.study.material import Material
-from seaicekit import evaluation
-from seaicekit.evaluation import CALIBRATED, CLEAR_TILES, CLOUDY_TILES, DRAWS, LEAST_RUNS, stratified
+from benchmarks.study.material import Group, Material
+from benchmarks.study.networks import Maps
+from seaicekit import evaluation, scenes
+from seaicekit.classes import NODATA
+from seaicekit.evaluation import (
+    CALIBRATED,
+    CLEAR_TILES,
+    CLOUDY,
+    CLOUDY_TILES,
+    DRAWS,
+    LEAST_RUNS,
+    stratified,
+)
 from seaicekit.files import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from benchmarks.study.networks import Maps
+from seaicekit.tiles import mask_outside_tiles
 
 FILTERED = "filter and calibrated cuts"
 KEYS = ["rule", "stratum", "scene", "class", "score"]
@@ -32,12 +39,11 @@ def score(
     reference: Reference = "truth",
     draws: int = DRAWS,
 ) -> pd.DataFrame:
-    """Score all networks of all seeds beside what knows less.
+    """Score all networks of all seeds beside simpler rules.
 
     The baselines are those of `seaicekit.evaluation.compare`, with the cuts fitted to the study's points and
-    the
-    three-entry table fitted to its training tiles, and "filter and calibrated cuts", the rule that made the
-    labels.
+    the three-entry table fitted to its training tiles, and "filter and calibrated cuts", the rule that made
+    the labels.
 
     Parameters
     ----------
@@ -54,72 +60,70 @@ def score(
     -------
     pandas.DataFrame
         A row a score, named as by `compare`: ``runs``, ``mean``, ``sd``, ``least``, ``most`` over seeds
-        (``sd`` is
-        NaN with fewer than three), ``low`` and ``high``, the 95 % interval of drawing other scenes, averaged
-        over seeds, ``scenes``, ``pixels``, ``table`` (whether the rule is a look-up), ``few_scenes``, and
-        ``reached``, the share of seeds whose score some table look-up reaches.
+        (``sd`` is NaN with fewer than three), ``low`` and ``high``, the 95 % interval of drawing other
+        scenes, averaged over seeds, ``scenes``, ``pixels``, ``table`` (whether the rule is a look-up),
+        ``few_scenes``, and ``reached``, the share of seeds whose score some table look-up reaches.
     """
-    import pandas as pd
-
     table, chosen = material.of(group)
     training, learned = material.of("training")
-    references, filtered = table[reference], table["labels"]
-    looked_up = evaluation.fit_table(training["labels"], training[reference], learned)
+    fitted = evaluation.fit_table(training["labels"], training[reference], learned)
     runs = [
         evaluation.compare(
-            {**rules, FILTERED: filtered},
-            references,
+            {**rules, FILTERED: table["labels"]},
+            table[reference],
             chosen,
             images=table["path"],
             thresholds=material.cuts,
-            filtered=filtered,
-            table=looked_up,
+            filtered=table["labels"],
+            table=fitted,
             draws=draws,
         )
         for rules in maps.values()
     ]
-    together = pd.concat(runs).groupby(KEYS, sort=False)
-    kept = together.agg(
-        low=("low", "mean"),
-        high=("high", "mean"),
-        scenes=("scenes", "first"),
-        pixels=("pixels", "first"),
-        few_scenes=("few_scenes", "first"),
-        table=("table", "first"),
-        reached=("table_reaches", "mean"),
+    scores = (
+        pd.concat(runs)
+        .groupby(KEYS, sort=False)
+        .agg(
+            runs=("value", "count"),
+            mean=("value", "mean"),
+            sd=("value", "std"),
+            least=("value", "min"),
+            most=("value", "max"),
+            low=("low", "mean"),
+            high=("high", "mean"),
+            scenes=("scenes", "first"),
+            pixels=("pixels", "first"),
+            few_scenes=("few_scenes", "first"),
+            table=("table", "first"),
+            reached=("table_reaches", "mean"),
+        )
     )
     if len(runs) < LEAST_RUNS:
-        spread = together["value"].agg(runs="count", mean="mean", least="min", most="max").assign(sd=np.nan)
-    else:
-        spread = evaluation.over_seeds(runs).set_index(KEYS).drop(columns="table")
-    return spread.join(kept).reset_index()
+        scores["sd"] = np.nan
+    return scores.reset_index()
 
 
 def summary(scores: pd.DataFrame, name: str = "accuracy", strata: Sequence[str] = STRATA) -> pd.DataFrame:
-    """Lay a score out for people: a row a rule, a column a stratum, per cent, mean and spread over seeds.
+    """Return a score for people: a row a rule, a column a stratum, per cent, mean and spread over seeds.
 
     A score of a network that a table look-up of the same column reaches bears a •; of a rule that is a
     look-up itself the name says so.
     """
     rows = scores[(scores["score"] == name) & (scores["class"] == "") & (scores["scene"] == "")]
     rows = rows[rows["stratum"].isin(strata)]
-    marked = (rows["reached"] > 0) & ~rows["table"] & (rows["rule"] != FILTERED)
-    shown = [percent(*each) for each in zip(rows["mean"], rows["sd"], strict=True)]
+    reached = (rows["reached"] > 0) & ~rows["table"] & (rows["rule"] != FILTERED)
+    texts = [percent(*each) for each in zip(rows["mean"], rows["sd"], strict=True)]
     rows = rows.assign(
-        shown=[f"{text} {MARK}" if mark else text for text, mark in zip(shown, marked, strict=True)],
+        text=np.where(reached, [f"{text} {MARK}" for text in texts], texts),
         rule=np.where(rows["table"], rows["rule"] + " (look-up)", rows["rule"]),
     )
-    order = list(dict.fromkeys(rows["rule"]))
     known = [stratum for stratum in strata if stratum in set(rows["stratum"])]
-    return (
-        rows.pivot(index="rule", columns="stratum", values="shown")
-        .loc[order, known]
-        .rename_axis(columns=None)
-    )
+    wide = rows.pivot(index="rule", columns="stratum", values="text")
+    return wide.loc[rows["rule"].unique(), known].rename_axis(columns=None)
 
 
 def percent(mean: float, sd: float = np.nan) -> str:
-    """Write a share as per cent, with its spread where there is one that shows."""
+    """Return a share as per cent, with its spread where there is one that shows."""
     if np.isnan(mean):
         return "–"
     return f"{100 * mean:.2f}" + ("" if np.isnan(sd) or sd < 5e-5 else f" ± {100 * sd:.2f}")
@@ -134,7 +138,7 @@ def differences(
     strata: Sequence[str] = ("all",),
     draws: int = DRAWS,
 ) -> pd.DataFrame:
-    """Say by how much one rule scores higher than another, for each seed, by a paired bootstrap over scenes.
+    """Return by how much one rule scores higher than another, per seed, by a paired bootstrap over scenes.
 
     Parameters
     ----------
@@ -150,24 +154,19 @@ def differences(
         A row a pair, stratum and seed: ``a``, ``b``, ``stratum``, ``seed``, ``estimate`` (accuracy of a less
         that of b), ``low``, ``high`` (95 %), ``scenes``, and ``note``, a warning where these are few.
     """
-    import pandas as pd
-
     table, chosen = material.of(group)
     plain = {FILTERED: table["labels"].to_dict(), CALIBRATED: table["raw"].to_dict()}
     rows = []
-    for a, b in pairs:
-        for stratum in strata:
-            for seed, rules in maps.items():
-                known = rules | plain
-                if a not in known or b not in known:
-                    raise InputError(
-                        f"pairs: no rule {a if a not in known else b!r}; there are {', '.join(known)}"
-                    )
-                found = evaluation.difference(
-                    known[a], known[b], table[reference], draws, tiles=chosen, stratum=stratum
-                )
-                kept = {name: found[name] for name in ("estimate", "low", "high", "scenes", "note")}
-                rows.append({"a": a, "b": b, "stratum": stratum, "seed": seed} | kept)
+    for (a, b), stratum, (seed, rules) in itertools.product(pairs, strata, maps.items()):
+        known = rules | plain
+        for name in (a, b):
+            if name not in known:
+                raise InputError(f"pairs: no rule {name!r}; there are {', '.join(known)}")
+        found = evaluation.difference(
+            known[a], known[b], table[reference], draws, tiles=chosen, stratum=stratum
+        )
+        kept = {name: found[name] for name in ("estimate", "low", "high", "scenes", "note")}
+        rows.append({"a": a, "b": b, "stratum": stratum, "seed": seed} | kept)
     return pd.DataFrame(rows)
 
 
@@ -181,12 +180,59 @@ def confusions(
 ) -> dict[tuple[str, str], np.ndarray]:
     """Count pixels by reference (rows) and map (columns), over all scenes and seeds.
 
-    (stratum, rule) → matrix.
+    Returns
+    -------
+    dict
+        (stratum, rule) → (classes, classes) int64.
     """
     table, chosen = material.of(group)
-    found = [stratified({rule: of[rule] for rule in rules}, table[reference], chosen) for of in maps.values()]
+    counts = [
+        stratified({rule: of[rule] for rule in rules}, table[reference], chosen) for of in maps.values()
+    ]
     return {
-        (stratum, rule): sum(each.of(rule, stratum).sum(axis=0) for each in found)
-        for stratum in strata
-        for rule in rules
+        (stratum, rule): sum(each.of(rule, stratum).sum(axis=0) for each in counts)
+        for stratum, rule in itertools.product(strata, rules)
     }
+
+
+def inherited(material: Material, maps: Maps, rules: Sequence[str], group: Group = "heldout") -> pd.DataFrame:
+    """Divide networks' errors by whether the automatic label was wrong, too.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By ``rule`` and ``stratum``, shares of the pixels, over all seeds: ``label wrong``; of these
+        ``repeated`` (the map has the label's class) and ``mended`` (the map has the true class); and
+        ``added`` (the label is right and the map is not). ``map wrong`` follows from them.
+    """
+    rows = []
+    table, chosen = material.of(group)
+    for name, scene in table.iterrows():
+        tiles = chosen[chosen["scene"] == name]
+        truth, label = scenes.as_codes(scene["truth"]), scenes.as_codes(scene["labels"])
+        held = (mask_outside_tiles(truth, tiles) != NODATA) & (label != NODATA)
+        strata = _strata(truth, tiles)
+        for rule, of in ((rule, of) for rule in rules for of in maps.values()):
+            mapped = scenes.as_codes(of[rule][name])
+            flags = {
+                "pixels": held,
+                "label wrong": held & (label != truth),
+                "repeated": held & (label != truth) & (mapped == label),
+                "mended": held & (label != truth) & (mapped == truth),
+                "added": held & (label == truth) & (mapped != truth),
+                "map wrong": held & (mapped != truth),
+            }
+            for stratum, where in strata.items():
+                counts = {flag: np.count_nonzero(each & where) for flag, each in flags.items()}
+                rows.append({"rule": rule, "stratum": stratum} | counts)
+    found = pd.DataFrame(rows).groupby(["rule", "stratum"], sort=False).sum()
+    return found.drop(columns="pixels").div(found["pixels"], axis=0)
+
+
+def _strata(truth: np.ndarray, tiles: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return stratum → where it is, (rows, columns) bool."""
+    cloudy, edge = np.zeros(truth.shape, bool), evaluation.edges(truth)
+    for tile in tiles[tiles["cloud"] >= CLOUDY].itertuples():
+        cloudy[scenes.Window(tile.row, tile.col, tile.height, tile.width).slices] = True
+    strata = {"all": np.ones(truth.shape, bool), CLEAR_TILES: ~cloudy, CLOUDY_TILES: cloudy}
+    return strata | {"interior": ~edge, "edge": edge}

@@ -44,6 +44,6 @@ def test_the_committed_file_is_of_the_committed_scenes():
 
     saved = json.loads((ROOT / "docs" / "bench_accuracy.json").read_text())
     for name in ("demo", "hard"):
-        assert saved["raw"][name]["benchmark"] == study.Benchmark.load(name).to_dict()
+        assert saved["raw"][name]["benchmark"] == study.Benchmark.load(name).model_dump(mode="json")
         assert saved["raw"][name]["scored on"] == "heldout" and len(saved["settings"]["seeds"]) >= 3
         assert len({row["seed"] for row in saved["raw"][name]["trainings"]}) >= 3

@@ -6,7 +6,7 @@ from conftest import command
 
 import seaicekit as sik
 from benchmarks import row, table
-from benchmarks.label import _scenes
+from benchmarks.label import write_scenes
 from benchmarks.published_form import (
     COLOURS,
     filter_one_channel,
@@ -60,5 +60,5 @@ def test_both_forms_are_ours():
 
 
 def test_scenes_beyond_the_distinct_ones_are_the_same_bytes(tmp_path):
-    paths = _scenes(tmp_path, 8, 64)
+    paths = write_scenes(tmp_path, 8, 64)
     assert len(paths) == 8 and paths[6].read_bytes() == paths[0].read_bytes() != paths[1].read_bytes()

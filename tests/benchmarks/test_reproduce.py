@@ -1,9 +1,13 @@
 """The notebook of the paper's tables runs by itself, and its numbers are those of the calls in it."""
 
 import json
+import sys
 
+import nbformat
 import pytest
 from conftest import ROOT
+
+import seaicekit as sik
 
 NOTEBOOK = ROOT / "notebooks" / "06_reproduce_paper.ipynb"
 SMALL = {
@@ -76,6 +80,15 @@ def check(done, found, seeds):
 
 def test_the_notebook_at_its_smallest(tmp_path):
     check(*run(tmp_path, SMALL), 1)
+
+
+def test_the_notebook_outside_a_checkout_is_an_error_with_a_way_out(monkeypatch):
+    monkeypatch.setitem(sys.modules, "benchmarks", None)
+    cells = nbformat.read(NOTEBOOK, 4).cells
+    assert "needs a checkout" in cells[0].source
+    [code] = [cell.source for cell in cells if "import study" in cell.source]
+    with pytest.raises(sik.InputError, match="clone the repository"):
+        exec(code.replace("%matplotlib inline", ""), {"run_dir": "."})
 
 
 @pytest.mark.exhaustive

@@ -5,10 +5,9 @@ import yaml
 
 import seaicekit as sik
 from benchmarks import study
-from benchmarks.study.benchmark import PRESET
-from benchmarks.study.calibration import draw
+from benchmarks.study import FILTERED
+from benchmarks.study.material import PRESET, draw
 from benchmarks.study.networks import Variant
-from benchmarks.study.scoring import FILTERED
 from seaicekit.evaluation import CALIBRATED, CLEAR_TILES, CLOUDY_TILES, TABLE
 
 SMALL = {"size": 128, "training": 4, "development": 2, "heldout": 4}
@@ -43,7 +42,7 @@ def test_the_committed_scenes():
 
 @pytest.mark.parametrize("wrong", [{"name": "easy"}, {"heldout": 0}, {"training": 1001}, {"split": "row"}])
 def test_a_benchmark_that_cannot_be(wrong):
-    with pytest.raises(sik.InputError, match="setting|heldout|development|split"):
+    with pytest.raises(sik.InputError, match="setting|heldout|training|split"):
         study.Benchmark.load(**wrong)
 
 

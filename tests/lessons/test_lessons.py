@@ -15,8 +15,8 @@ from conftest import ROOT
 
 import seaicekit as sik
 from benchmarks import lessons as bench
-from benchmarks.browser import TOKEN, open_notebook, run_all
-from benchmarks.lessons import MOST_GB, MOST_SECONDS, end_kernels, run
+from benchmarks.browser import TOKEN, end_kernels, open_notebook, run_all
+from benchmarks.lessons import MOST_GB, MOST_SECONDS, execute
 from seaicekit import lessons
 from seaicekit.classes import NODATA
 from seaicekit.pipeline import memory_watch
@@ -28,7 +28,7 @@ SMALL = {
     4: {"size": 128, "epochs": 1},
     5: {"count": 4, "size": 256, "epochs": 1},
 }
-PATHS = {int(path.stem[0]): path for path in bench.lessons()}
+PATHS = {int(number): path for number, path in bench.PARTS.items()}
 EXERCISES = {1: ["1.1", "1.2"], 2: ["2.1", "2.2"], 3: ["3.1", "3.2"], 4: ["4.1", "4.2"], 5: ["5.1", "5.2"]}
 
 
@@ -95,7 +95,7 @@ def lab(tmp_path_factory):
 def test_a_lesson_on_one_core_in_little_memory(lab, number):
     notebook = worked(PATHS[number], SMALL[number])
     with memory_watch(lab[1]) as memory:
-        seconds = run(lab[0], f"notebooks/lessons/{PATHS[number].name}", notebook)
+        seconds = execute(lab[0], f"notebooks/lessons/{PATHS[number].name}", notebook)
         left = psutil.wait_procs(psutil.Process(lab[1]).children(recursive=True), timeout=20)[1]
     assert not left, "nothing stays running"
     assert 0.2e9 < memory["peak"] <= MOST_GB * 1e9 and 1 < seconds <= MOST_SECONDS
@@ -110,7 +110,7 @@ def test_a_lesson_on_one_core_in_little_memory(lab, number):
 def test_a_lesson_as_it_is(lab, number):
     notebook = worked(PATHS[number], {})
     with memory_watch(lab[1]) as memory:
-        seconds = run(lab[0], f"notebooks/lessons/{PATHS[number].name}", notebook)
+        seconds = execute(lab[0], f"notebooks/lessons/{PATHS[number].name}", notebook)
     assert memory["peak"] <= MOST_GB * 1e9 and seconds <= MOST_SECONDS
     check_outputs(notebook, number)
     if number == 4:  # what the lesson is about

@@ -37,7 +37,7 @@ def mean_share(case, **more):
     best = grid_best(values, truth)
     assert best >= 0.9
     rng = np.random.default_rng(7)
-    return np.mean([reached(values, truth, rng, sik.Thresholds.fit, **more) for _ in range(DRAWS)]) / best
+    return np.mean([reached(values, truth, rng, **more) for _ in range(DRAWS)]) / best
 
 
 NAMES = [f"{shape}, {shares}" for shape in SHAPES for shares in SHARES] + ["clear scene", "cloudy scene"]
