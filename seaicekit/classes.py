@@ -13,6 +13,17 @@ if TYPE_CHECKING:
 OPEN_WATER, THIN_ICE, THICK_ICE = 0, 1, 2
 NODATA = 255
 TAG = "CLASS_"  # a raster's metadata name class 0 as CLASS_0
+# The columns of each table before and after those of the classes. No class may have such a name.
+LABEL_COLUMNS = ("scene", "path", "labels"), ("nodata", "opaque_cloud", "changed", "error")
+TILE_COLUMNS = (
+    ("scene", "path", "labels", "row", "col", "height", "width", "size", "split"),
+    ("nodata", "cloud", "cloud_from", "truth"),
+)
+MAP_COLUMNS = (
+    ("scene", "path", "map", "confidence", "datetime"),
+    ("ice_concentration", "mean_confidence", "current", "error"),
+)
+RESERVED = {name for table in (LABEL_COLUMNS, TILE_COLUMNS, MAP_COLUMNS) for part in table for name in part}
 SPARE = ("#e69f00", "#cc79a7", "#009e73", "#d55e00", "#f0e442", "#56b4e9")  # Okabe and Ito (2008)
 
 
@@ -48,6 +59,11 @@ class Legend(tuple[SeaIceClass, ...]):
     def codes(self) -> list[int]:
         """The classes' codes."""
         return [entry.code for entry in self]
+
+    @property
+    def columns(self) -> list[str]:
+        """The classes' columns in a table."""
+        return [entry.column for entry in self]
 
     @property
     def colour_table(self) -> dict[int, tuple[int, int, int, int]]:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from seaicekit.classes import LABEL_COLUMNS
 from seaicekit.engines import Engine
 from seaicekit.files import FREE_SPACE, InputError, output_path
 from seaicekit.parameters import Parameters, divide
@@ -41,7 +42,6 @@ BATCH = 4096  # scenes that are under way together
 SCRATCH_PIXELS = 2**31  # pixels of larger scenes under way together: two bytes each, beside the output
 SCRATCH = ".scratch"
 TAG = "SEAICEKIT"  # where a raster says what it was made of, as JSON
-TEXTS, COUNTS = ("scene", "path", "labels", "error"), ("nodata", "opaque_cloud", "changed")
 
 
 class EngineOptions(Parameters):
@@ -137,9 +137,10 @@ def autolabel(
                 if "error" in result:  # what an earlier run made of it is no longer so
                     as_path(output_path(out_dir, f"{name}.tif")).unlink(missing_ok=True)
                 table[name] |= result
-        classes = [entry.column for entry in applied.thresholds.legend]
-        frame = pd.DataFrame(table.values(), columns=["scene", "path", "labels", *classes, *COUNTS, "error"])
-        frame = frame.astype(dict.fromkeys([*classes, *COUNTS], "Int64"))
+        first, last = LABEL_COLUMNS
+        names = [*first, *applied.thresholds.legend.columns, *last]
+        frame = pd.DataFrame(table.values(), columns=names)
+        frame = frame.astype(dict.fromkeys(names[len(first) : -1], "Int64"))
         table_file = as_path(out_dir) / "labels.csv"
         said = {
             name: frame[name].map(lambda each: relative_path(each, table_file), "ignore")
@@ -164,7 +165,7 @@ def load_labels(out_dir: str | os.PathLike) -> pd.DataFrame:
         raise InputError(f"{path}: no such table; label the scenes first")
     with path.open() as file:  # a scene may be called 20191105 or NA, so all is text at first
         table = pd.read_csv(file, dtype=str, keep_default_na=False, na_values={})
-    counts = [name for name in table.columns if name not in TEXTS]
+    counts = [name for name in table.columns if name not in (*LABEL_COLUMNS[0], "error")]
     for name in ("path", "labels"):
         table[name] = [resolve_path(each, path) if each else each for each in table[name]]
     table[["labels", "error", *counts]] = table[["labels", "error", *counts]].replace("", pd.NA)

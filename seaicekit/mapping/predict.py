@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from seaicekit import engines, labels, scenes, thresholds, tiles, training
-from seaicekit.classes import NODATA, concentration
+from seaicekit.classes import MAP_COLUMNS, NODATA, concentration
 from seaicekit.files import InputError, as_path, output_path
 from seaicekit.mapping import blend
 
@@ -178,8 +178,8 @@ def predict(
 
 def _columns(legend: Sequence[SeaIceClass]) -> list[str]:
     names = [entry.column for entry in legend]
-    columns = ["scene", "path", "map", "confidence", "datetime", *names, *(f"{name}_km2" for name in names)]
-    return [*columns, "ice_concentration", "mean_confidence", "current", "error"]
+    first, last = MAP_COLUMNS
+    return [*first, *names, *(f"{name}_km2" for name in names), *last]
 
 
 def _tasks(

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from seaicekit import scenes
-from seaicekit.classes import LEGEND, OPEN_WATER, THICK_ICE, THIN_ICE, Legend, SeaIceClass
+from seaicekit.classes import LEGEND, OPEN_WATER, THICK_ICE, THIN_ICE, Legend
 from seaicekit.files import InputError, read_json, write_json
 from seaicekit.thresholds import fitting
 from seaicekit.thresholds.ranges import Range, check_number
@@ -68,10 +68,8 @@ class Thresholds:
             check_number(name, getattr(self, name), 255)
             object.__setattr__(self, name, int(getattr(self, name)))
         object.__setattr__(self, "ranges", tuple(self.ranges))
-        named = {(entry.code, entry.name) for entry in self.ranges} | {
-            (entry.code, entry.name) for entry in LEGEND
-        }
-        if len({code for code, _ in named}) != len(named) or len({name for _, name in named}) != len(named):
+        classes = {(entry.code, entry.column) for entry in (*LEGEND, *(each.entry for each in self.ranges))}
+        if any(len(set(part)) != len(classes) for part in zip(*classes, strict=True)):
             raise InputError("ranges: one code has two names, or one name two codes; give each class its own")
         if self.water_max > self.thin_max:
             raise InputError(
@@ -113,8 +111,8 @@ class Thresholds:
     @property
     def legend(self) -> Legend:
         """All classes that the cuts can give, by code."""
-        further = {entry.code: SeaIceClass(entry.code, entry.name, entry.colour) for entry in self.ranges}
-        return Legend(sorted({*LEGEND, *further.values()}, key=lambda entry: entry.code))
+        by_code = {entry.code: entry for entry in (*LEGEND, *(each.entry for each in self.ranges))}
+        return Legend(by_code[code] for code in sorted(by_code))
 
     def classify(self, rgb: np.ndarray) -> np.ndarray:
         """Return the class code of each pixel, without any filter.

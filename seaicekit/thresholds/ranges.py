@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from seaicekit.classes import LEGEND
+from seaicekit.classes import LEGEND, RESERVED, SeaIceClass
 from seaicekit.files import InputError
 
 FULL_HUE, FULL = (0, 179), (0, 255)
@@ -52,12 +52,10 @@ class Range:
             object.__setattr__(self, "colour", known.colour)
         check_number("code", self.code, MAX_CODE)
         object.__setattr__(self, "code", int(self.code))
-        if (
-            not isinstance(self.name, str)
-            or not re.fullmatch(r"[^\W_][\w -]*", self.name)
-            or self.name.replace(" ", "_") in RESERVED
-        ):
-            raise InputError(f"name: must be letters, digits, spaces and dashes, and not {self.name!r}")
+        if not isinstance(self.name, str) or not re.fullmatch(r"[^\W_][\w -]*", self.name):
+            raise InputError(f"name: must be letters, digits, spaces and dashes, not {self.name!r}")
+        if self.entry.column in RESERVED:
+            raise InputError(f"name: {self.name!r} is a column of the tables; give the class another name")
         if not isinstance(self.colour, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", self.colour):
             raise InputError(f"colour: {self.name} needs one as #rrggbb, not {self.colour!r}")
         for field, top in (("hue", 179), ("saturation", 255), ("value", 255)):
@@ -72,6 +70,11 @@ class Range:
             object.__setattr__(self, field, tuple(int(end) for end in ends))
 
     @property
+    def entry(self) -> SeaIceClass:
+        """The class in the legend."""
+        return SeaIceClass(self.code, self.name, self.colour)
+
+    @property
     def by_brightness(self) -> bool:
         """Whether hue and saturation are full, so that brightness alone decides."""
         # A full turn that begins elsewhere is full as well.
@@ -83,10 +86,6 @@ class Range:
         turns = [(h0, h1)] if h0 <= h1 else [(h0, 179), (0, h1)]
         masks = [cv2.inRange(hsv, (first, s0, v0), (last, s1, v1)) for first, last in turns]
         return np.any(masks, axis=0)
-
-
-# Columns of the table of labels, which a class's name must not take.
-RESERVED = {"scene", "path", "labels", "nodata", "opaque_cloud", "changed", "error"}
 
 
 def check_number(name: str, value: Any, top: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seaicekit import labels, scenes
-from seaicekit.classes import NODATA
+from seaicekit.classes import NODATA, RESERVED, TILE_COLUMNS
 from seaicekit.files import InputError, atomic_write, relative_path, require, resolve_path
 from seaicekit.labels import provenance
 from seaicekit.tiles.splits import SplitOptions, choose_split
@@ -84,9 +84,12 @@ def index_tiles(
         raise InputError("tiles: no labelled scene holds a pixel of data; look at labels.csv for the reasons")
     tiles = pd.DataFrame(rows)
     tiles = tiles.fillna(dict.fromkeys(tiles.columns, 0.0))  # a class that only some scenes' cuts know
-    tiles.insert(8, "split", choose_split(tiles, chosen, dates))
+    tiles["split"] = choose_split(tiles, chosen, dates)
     if truth is not None:
         tiles["truth"] = tiles["scene"].map(dict(truth))
+    first, last = TILE_COLUMNS
+    classes = [name for name in tiles if name not in RESERVED]
+    tiles = tiles[[name for name in (*first, *classes, *last) if name in tiles]]
     said = {name: tiles[name].map(lambda each: relative_path(each, path), "ignore") for name in _paths(tiles)}
     with atomic_write(path) as place:
         tiles.assign(**said).to_parquet(place, index=False)

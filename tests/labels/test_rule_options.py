@@ -90,6 +90,10 @@ def test_further_classes_reach_rasters_tables_and_tiles(tmp_path):
     tiles = sik.tiles.index_tiles(table, tmp_path / "tiles.parquet", size=100)
     shares = tiles[["open_water", "thin_ice", "thick_ice", "melt_pond", "grey_ice"]]
     np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert {entry.column for entry in cuts.legend} < {*table.columns} & {*tiles.columns}
+    for name in ({*table.columns} | {*tiles.columns}) - {entry.column for entry in cuts.legend}:
+        with pytest.raises(sik.InputError, match=f"'{name.replace('_', ' ')}' is a column of the tables"):
+            Range(7, name.replace("_", " "), "#123456")
     assert set(np.unique(codes)) <= {entry.code for entry in cuts.legend} | {255}
     assert sik.load_labels(tmp_path / "labels").grey_ice[0] == table.grey_ice[0]
 
@@ -115,6 +119,8 @@ def test_wrong_ranges(wrong):
 def test_two_names_for_one_code(tmp_path):
     with pytest.raises(sik.InputError, match="two names"):
         sik.Thresholds(ranges=[GREY_ICE, Range(4, "other ice", "#000000")])
+    with pytest.raises(sik.InputError, match="one name two codes"):
+        sik.Thresholds(ranges=[GREY_ICE, Range(5, "grey_ice", "#000000")])  # one column for both
     (tmp_path / "cuts.json").write_text(
         '{"format": "seaicekit-thresholds-1", "water_max": 1, "thin_max": 2, "ranges": [{"hues": 3}]}'
     )
