@@ -152,38 +152,19 @@ def by_engine(paths: list[Path], folder: Path) -> tuple[Rows, Raw]:
     return rows, raw
 
 
-def phases(paths: list[Path], folder: Path) -> tuple[Rows, Raw]:
-    """Measure how a scene's time divides into decoding, computing and writing."""
-    scene = sik.open_scene(paths[1])
-    codes = sik.label(scene)
-    grid = scene.rio.crs, scene.rio.transform()
-    taken = seconds(
-        {
-            "decode": lambda: sik.open_scene(paths[1]),
-            "compute": lambda: sik.label(scene),
-            "write": lambda: sik.scenes.write_classes(folder / "written.tif", codes.values, *grid),
-        },
-        REPEATS,
-    )
-    median, megapixels = medians(taken), codes.size / 1e6
-    rows = []
-    for name, each in median.items():
-        note = f"{1e3 * each / megapixels:.1f} ms a megapixel"
-        rows.append(row("phases", f"{name}: share of a scene's time", each / sum(median.values()), "", note))
-    return rows, taken
-
-
 def granule(paths: list[Path], folder: Path) -> tuple[Rows, Raw]:
-    """Label a granule on each engine; memory is that of all its processes together."""
+    """Label a granule on each engine; memory is that of all its processes together.
+
+    Its no data is not declared, and so found by the border rule, which takes more memory.
+    """
     raw: Raw = {}
     rows: Rows = []
-    for nodata, declared in ((0, "declared"), (None, "by the border rule")):
-        path = write_granule(paths[1], folder / "granule.tif", nodata)
-        for engine in ("serial", "processes", "dask", "spark"):
-            name = f"{engine}, no data {declared}"
-            raw[name] = in_new_process(_label_granule, path, folder, engine)
-            note = f"{GRANULE**2 / 1e6 / raw[name]['seconds']:.1f} megapixels a second, start included"
-            rows.append(row("granule", f"{name}: peak memory, GB", raw[name]["peak"] / 1e9, "<= 2.0", note))
+    path = write_granule(paths[1], folder / "granule.tif", nodata=None)
+    for engine in ("serial", "processes", "dask", "spark"):
+        raw[engine] = in_new_process(_label_granule, path, folder, engine)
+        what = f"{engine}, no data by the border rule: peak memory, GB"
+        note = f"{GRANULE**2 / 1e6 / raw[engine]['seconds']:.1f} megapixels a second, start included"
+        rows.append(row("granule", what, raw[engine]["peak"] / 1e9, "<= 2.0", note))
     return rows, raw
 
 
@@ -268,7 +249,6 @@ def illumination(paths: list[Path], _folder: Path) -> tuple[Rows, Raw]:
 PARTS: dict[str, Callable[[list[Path], Path], tuple[Rows, Raw]]] = {
     "onecore": one_core,
     "engines": by_engine,
-    "phases": phases,
     "granule": granule,
     "linear": linear,
     "scope": scope,

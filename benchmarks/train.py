@@ -148,9 +148,6 @@ def scaling(part: str, work: Work, index: Path) -> tuple[Rows, Raw]:
             speed = rate / raw["1"]["images_per_second"]
             target, note = ">= 1.8" if ranks == 2 else "", f"the paper: {PAPER[8]} on 8 GPUs"
             rows.append(row(part, f"{ranks} ranks: times one rank's speed", speed, target, note))
-            rows.append(
-                row(part, f"{ranks} ranks: efficiency", speed / ranks, "", "the paper: 0.9 on 8 GPUs")
-            )
     if part == "weak":
         projected, raw["projection"] = projection(raw["1"]["images_per_second"], work)
         rows += projected
