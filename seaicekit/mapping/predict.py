@@ -280,7 +280,7 @@ def _map(task: Task, network: blend.Network, card: Card, tick: Tick = lambda _: 
     try:
         with scenes.open_reader(task.path) as reader:
             made_of = [reader.made_of(scenes.quick_checksum), task.size, task.prepared, task.model]
-            version = f"{VERSION} {labels.code_version()}"
+            version = f"{VERSION} {labels.VERSION}"
             key = hashlib.sha256(json.dumps([*made_of, version]).encode()).hexdigest()
             mapped = _read_current(task, key)
             if mapped:
