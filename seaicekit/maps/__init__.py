@@ -1,26 +1,23 @@
 """Pictures and maps of scenes, labels and predictions."""
 
-from seaicekit.maps.calibration import fit_curve, histogram
-from seaicekit.maps.charts import confusion_matrices, confusion_matrix, reliability_diagram, score_bars
+from seaicekit.maps.charts import curves, fit_curve, histogram, live_curves, time_series
 from seaicekit.maps.figures import (
     NODATA_GREY,
     coloured,
-    curves,
-    footprints,
     gallery,
     labelled,
-    live_curves,
     mapped,
     panels,
-    rgb,
+    read_picture,
     save,
     small_multiples,
     strata,
 )
+from seaicekit.maps.footprints import footprints
 from seaicekit.maps.page import save_html
-from seaicekit.maps.paper import save_png
-from seaicekit.maps.series import time_series
+from seaicekit.maps.scores import confusion_matrices, confusion_matrix, reliability_diagram, score_bars
 from seaicekit.maps.server import parent
+from seaicekit.maps.static import save_png
 from seaicekit.maps.view import interactive
 
 __all__ = [
@@ -39,8 +36,8 @@ __all__ = [
     "mapped",
     "panels",
     "parent",
+    "read_picture",
     "reliability_diagram",
-    "rgb",
     "save",
     "save_html",
     "save_png",

@@ -1,4 +1,4 @@
-"""The interactive map itself; imported only when one is made."""
+"""The interactive map; imported only when one is made."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ import ipyleaflet
 import ipywidgets
 import leafmap.leafmap
 import numpy as np
+from rasterio.errors import RasterioError
+from xyzservices import providers
 
-from seaicekit.files import InputError
-from seaicekit.maps import ground, page, paper, words
-from seaicekit.maps.layers import MERCATOR, Layer, at_first, extent
-from seaicekit.maps.polar import LINE_COLOUR, OCEAN_COLOUR
-from seaicekit.maps.server import DEEPEST, forget, resolution, url
+from seaicekit import scenes
+from seaicekit.maps import page, polar, static
+from seaicekit.maps.annotations import MARK_COLOUR, attribution, format_place, legend_html, load_points
+from seaicekit.maps.layers import Bounds, Layer, extent
+from seaicekit.maps.server import DEEPEST, HALF, resolution, serve, served
 
 RADIUS = 5  # pixels of a point's mark
-SHOWN = 560  # pixels that the rasters' longer side is to have at first
+INITIAL_SIZE = 560  # pixels of the rasters' longer side, at most, before anyone zooms
 STYLE = """<style>
 .seaicekit-map { color: #24313a; --jp-widgets-color: #24313a; --jp-widgets-label-color: #24313a;
   --jp-ui-font-color1: #24313a; --jp-widgets-input-color: #24313a; --jp-widgets-input-background-color: #fff;
@@ -36,259 +38,216 @@ STYLE = """<style>
 </style>"""
 
 
-def projection(crs: str) -> dict:
-    """Describe a CRS to Leaflet."""
-    if crs == MERCATOR:
-        return ipyleaflet.projections.EPSG3857
-    known = ipyleaflet.projections[
-        crs.replace(":", "")
-    ].NASAGIBS  # the same square, but only down to 256 m a pixel
-    return known | {"resolutions": [resolution(crs, zoom) for zoom in range(DEEPEST[crs] + 1)]}
-
-
 class IceMap(leafmap.leafmap.Map):
     """A leafmap map of scenes, labels, maps and confidences; made by `seaicekit.maps.interactive`."""
 
     layers: Any  # the map's own trait
 
-    def __init__(
-        self, layers: Sequence[Layer], crs: str, points: words.Points | None, height: str, basemap: bool
-    ):
-        import pyproj
-
-        self._layers, self._crs, self._points = layers, crs, points
-        west, south, east, north = frame = extent(layers, crs)
-        x, y = (west + east) / 2, (south + north) / 2
-        longitude, latitude = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y)
-        if crs == MERCATOR:
-            longitude = float(np.degrees(x / ground.RADIUS))
-        zoom = int(np.log2(resolution(crs, 0) * SHOWN / max(east - west, north - south, 1)))
-        sea = ipyleaflet.Polygon(
-            locations=ground.seas(crs),
-            pane="ground",
-            color="#8fa3b0",
-            weight=1,
-            fill_color=OCEAN_COLOUR,
-            fill_opacity=1,
-        )
+    def __init__(self, layers: Sequence[Layer], crs: str, points: str | os.PathLike | None, basemap: bool):
+        self._layers, self._crs, self._points_path = layers, crs, points
+        west, south, east, north = bounds = extent(layers, crs)
+        longitude, latitude = scenes.projector(crs, inverse=True)((west + east) / 2, (south + north) / 2)
+        zoom = int(np.log2(resolution(0) * INITIAL_SIZE / max(east - west, north - south, 1)))
+        coast = _coast(crs)
         super().__init__(
-            layers=[sea],
+            layers=[coast],
             panes={"ground": {"zIndex": 150}},
-            crs=projection(crs),
+            crs=_projection(crs),
             center=[latitude, longitude],
-            zoom=min(zoom, DEEPEST[crs]),
+            zoom=min(zoom, DEEPEST),
             min_zoom=0,
-            max_zoom=DEEPEST[crs],
-            height=height,
+            max_zoom=DEEPEST,
+            height="600px",
             draw_control=False,
             measure_control=False,
             toolbar_control=False,
         )
-        sea.name = "coast"  # leafmap calls the first layer OpenStreetMap
-        self._below = [sea, *filter(None, [ground.basemap(crs) if basemap else None])]
+        coast.name = "coast"  # leafmap calls the first layer OpenStreetMap
+        self._basemaps = [_blue_marble(crs)] if basemap else []
         self._tiles = {
             layer.name: ipyleaflet.TileLayer(
-                url=url(layer, crs),
+                url=serve(layer, crs),
                 name=layer.name,
-                max_zoom=DEEPEST[crs],
-                attribution=html.escape(words.attribution(layers)),
-                visible=at_first(layer, layers),
+                max_zoom=DEEPEST,
+                attribution=html.escape(attribution(layers)),
+                visible=layer.is_visible(layers),
             )
             for layer in layers
         }
-        self._lines = self._degrees(frame)
-        self._marks = [] if points is None else words.load_points(points, layers)
-        self._spots = self._marked()
-        self._cross = ipyleaflet.CircleMarker(
+        self._ground, self._degrees = coast, _degrees(crs, bounds)
+        self._points = load_points(points, layers)
+        self._clicked = ipyleaflet.CircleMarker(
             location=[latitude, longitude],
+            name="clicked",
             radius=7,
-            color=words.POINT,
+            color=MARK_COLOUR,
             weight=2,
             opacity=0,
             fill_opacity=0,
-            name="clicked",
         )
+        self._marks = [_mark_points(self._points), self._clicked]
         self._swipe: ipyleaflet.SplitMapControl | None = None
         self._add_panels()
         self._arrange()
-        self.on_interaction(self._interacted)
+        self.on_interaction(self._handle_event)
 
     def close(self) -> None:
         """Take the map off the page, and its layers out of memory."""
-        forget(self._layers)
+        for layer in self._layers:
+            served.pop(layer.token, None)
         super().close()
 
     def save_html(self, path: str | os.PathLike) -> Path:
         """Write the map as a page that needs neither kernel nor network; see `seaicekit.maps.save_html`."""
-        return page.save_html(self._given, path, self._crs, self._points)
+        return page.save_html({layer.name: layer.path for layer in self._layers}, path, self._points_path)
 
     def save_png(self, path: str | os.PathLike) -> Path:
         """Write the map as a figure; see `seaicekit.maps.save_png`."""
-        return paper.save_png(self._given, path, None if self._crs == MERCATOR else self._crs, self._points)
+        return static.save_png({layer.name: layer.path for layer in self._layers}, path, self._points_path)
 
     def update_layer_manager(self) -> None:
-        """Leave leafmap's list of layers alone, which is built anew with each one added.
-
-        This map has its own.
-        """
-
-    @property
-    def _given(self) -> dict[str, str]:
-        return {layer.name: layer.path for layer in self._layers}
-
-    def swipe(self, left: str | None, right: str | None = None) -> None:
-        """Show one layer on the left of a divider and another on the right; None puts all back.
-
-        Raises
-        ------
-        InputError
-            There is no such layer, or both are the same.
-        """
-        for name in (left, right):
-            if left is not None and name not in self._tiles:
-                raise InputError(f"{name}: no layer of this map; there are {', '.join(self._tiles)}")
-        if left is not None and left == right:
-            raise InputError(
-                f"{left}: on both sides there would be nothing to swipe between; name two layers"
-            )
-        self._left.value, self._right.value = left or "", (left and right) or ""
-
-    def _degrees(self, frame: tuple) -> list[ipyleaflet.Layer]:
-        lines = ground.degrees(self._crs, frame)
-        features = [
-            {
-                "type": "Feature",
-                "properties": {"degrees": text},
-                "geometry": {"type": "LineString", "coordinates": line.round(5).tolist()},
-            }
-            for text, line in lines
-        ]
-        data = {"type": "FeatureCollection", "features": features}
-        style = {"color": LINE_COLOUR, "weight": 1, "opacity": 0.9, "fill": False}
-        texts = [
-            ipyleaflet.Marker(
-                location=line[len(line) // 2, ::-1].tolist(),
-                draggable=False,
-                keyboard=False,
-                icon=ipyleaflet.DivIcon(
-                    html=f'<span class="seaicekit-degrees">{text}</span>', icon_size=[44, 14]
-                ),
-            )
-            for text, line in lines
-        ]
-        return [
-            ipyleaflet.GeoJSON(data=data, style=style, name="degrees"),
-            ipyleaflet.LayerGroup(layers=texts, name="texts"),
-        ]
-
-    def _marked(self) -> list[ipyleaflet.Layer]:
-        if not self._marks:
-            return []
-        features = [
-            {
-                "type": "Feature",
-                "properties": {"text": point["text"], "style": {"fillColor": point["colour"]}},
-                "geometry": {"type": "Point", "coordinates": [point["longitude"], point["latitude"]]},
-            }
-            for point in self._marks
-        ]
-        spots = {"radius": RADIUS, "color": "#24313a", "weight": 1.5, "fillOpacity": 1}
-        data = {"type": "FeatureCollection", "features": features}
-        return [ipyleaflet.GeoJSON(data=data, name="points", point_style=spots)]
+        """Do nothing: leafmap would build its list of layers anew with each layer; this map has its own."""
 
     def _add_panels(self) -> None:
-        wide = ipywidgets.Layout(width="212px")
-        rows = [self._row(name, tiles) for name, tiles in reversed(self._tiles.items())]
-        shown = ipywidgets.Checkbox(value=True, description="coast and degrees", indent=False, layout=wide)
-        shown.observe(lambda _: self._arrange(), "value")
-        self._shown = shown
+        width = ipywidgets.Layout(width="212px")
+        rows = [_layer_controls(name, tiles) for name, tiles in reversed(self._tiles.items())]
+        self._has_ground = ipywidgets.Checkbox(
+            True, description="coast and degrees", indent=False, layout=width
+        )
         options = [("off", ""), *((name, name) for name in self._tiles)]
-        style = {"description_width": "64px"}
-        self._left = ipywidgets.Dropdown(options=options, description="swipe: left", layout=wide, style=style)
-        self._right = ipywidgets.Dropdown(options=options, description="right", layout=wide, style=style)
+        looks = {"options": options, "layout": width, "style": {"description_width": "64px"}}
+        self._left = ipywidgets.Dropdown(description="swipe: left", **looks)
+        self._right = ipywidgets.Dropdown(description="right", **looks)
+        for control in (self._has_ground, self._left, self._right):
+            control.observe(lambda _: self._arrange(), "value")
         sides = [self._left, self._right] if len(self._tiles) > 1 else []
-        for side in sides:
-            side.observe(lambda _: self._arrange(), "value")
-        self._told = ipywidgets.HTML("Click the map to see what is there.")
-        legend = words.table(self._layers, words.measured(self._layers))
-        looks = ipywidgets.HTML(STYLE, layout=ipywidgets.Layout(height="0", margin="0"))
+        self._values = ipywidgets.HTML("Click the map to see what is there.")
+        style = ipywidgets.HTML(STYLE, layout=ipywidgets.Layout(height="0", margin="0"))
         for place, children in (
-            ("topright", [looks, *rows, shown, *sides]),
-            ("bottomright", [self._told, ipywidgets.HTML(legend)]),
+            ("topright", [style, *rows, self._has_ground, *sides]),
+            ("bottomright", [self._values, ipywidgets.HTML(legend_html(self._layers))]),
         ):
             box = ipywidgets.VBox(children, layout=ipywidgets.Layout(overflow="hidden", max_width="320px"))
             box.add_class("seaicekit-map")
             self.add(ipyleaflet.WidgetControl(widget=box, position=place))
 
-    def _row(self, name: str, tiles: ipyleaflet.TileLayer) -> ipywidgets.HBox:
-        shown = ipywidgets.Checkbox(
-            value=tiles.visible,
-            description=name,
-            indent=False,
-            layout=ipywidgets.Layout(width="104px"),
-            tooltip=name,
-        )
-        opacity = ipywidgets.FloatSlider(
-            value=1,
-            min=0,
-            max=1,
-            step=0.05,
-            readout=False,
-            layout=ipywidgets.Layout(width="104px"),
-            tooltip=f"opacity of {name}",
-        )
-        ipywidgets.jslink(
-            (shown, "value"), (tiles, "visible")
-        )  # in the browser: it answers even if the kernel is busy
-        ipywidgets.jslink((opacity, "value"), (tiles, "opacity"))
-        return ipywidgets.HBox([shown, opacity])
-
     def _arrange(self) -> None:
-        """Put the layers in order, and the divider where one is wanted."""
+        """Put the layers in order, and a divider between the two that are swiped."""
         left, right = self._tiles.get(self._left.value), self._tiles.get(self._right.value)
-        swiped = left is not None and right is not None and left is not right
         if self._swipe is not None:
             self.remove(self._swipe)
             self._swipe = None
-        mine = {*self._below, *self._tiles.values(), *self._lines, *self._spots, self._cross}
-        others = [layer for layer in self.layers if layer not in mine]  # that the user has added
-        above = [*others, *(self._lines if self._shown.value else []), *self._spots, self._cross]
-        below = self._below if self._shown.value else self._below[1:]
+        own = {self._ground, *self._basemaps, *self._tiles.values(), *self._degrees, *self._marks}
+        added = [layer for layer in self.layers if layer not in own]  # by the user
+        ground = [self._ground] if self._has_ground.value else []
+        degrees = self._degrees if self._has_ground.value else []
         # The divider brings its two layers itself; the others would cover them, or show below them.
-        self.layers = (*below, *([] if swiped else self._tiles.values()), *above)
-        if left is not None and right is not None and swiped:
+        tiles = self._tiles.values() if None in (left, right) or left is right else []
+        self.layers = (*ground, *self._basemaps, *tiles, *added, *degrees, *self._marks)
+        if left is not None and right is not None and left is not right:
             left.visible = right.visible = True
             self._swipe = ipyleaflet.SplitMapControl(left_layer=left, right_layer=right)
             self.add(self._swipe)
 
-    def _interacted(self, **event: Any) -> None:
+    def _handle_event(self, **event: Any) -> None:
         if event.get("type") == "click":
-            self._cross.location, self._cross.opacity = event["coordinates"], 1
-            self._tell(*event["coordinates"])
+            latitude, longitude = event["coordinates"]
+            self._clicked.location, self._clicked.opacity = [latitude, longitude], 1
+            lines = [self._point_at(longitude, latitude)]
+            for layer in reversed(self._layers):
+                try:
+                    text = layer.describe(longitude, latitude)
+                except RasterioError as error:  # its file or server is gone
+                    text = str(error)
+                lines.append(f"{html.escape(layer.name)}: <b>{html.escape(text)}</b>")
+            self._values.value = "<br>".join([*filter(None, lines), format_place(longitude, latitude)])
 
-    def _point_at(self, latitude: float, longitude: float) -> str:
-        """Return what the properties of the point nearest to a place say, if that is within its mark."""
-        if not self._marks:
-            return ""
-        to = ground.projector(self._crs)
-        around = np.array([mark["longitude"] - longitude for mark in self._marks])
-        x, y = to(
-            (around + 180) % 360 - 180 + longitude, np.array([mark["latitude"] for mark in self._marks])
-        )
-        far = np.hypot(*np.subtract([x, y], np.reshape(to(longitude, latitude), (2, 1))))
-        near = int(np.argmin(far))
-        return (
-            self._marks[near]["text"] if far[near] <= (RADIUS + 2) * resolution(self._crs, self.zoom) else ""
-        )
+    def _point_at(self, longitude: float, latitude: float) -> str:
+        """Return the properties of the first point under a click, as HTML."""
+        project = scenes.projector(self._crs)
+        here = project(longitude, latitude)
+        near = (RADIUS + 2) * resolution(self.zoom)
+        for point in self._points:
+            if np.hypot(*np.subtract(project(point.longitude, point.latitude), here)) <= near:
+                return f"<b>{html.escape(point.text)}</b>"
+        return ""
 
-    def _tell(self, latitude: float, longitude: float) -> None:
-        """Say what is at a place, in each layer from the top."""
-        point = self._point_at(latitude, longitude)
-        lines = [f"<b>{html.escape(point)}</b>"] if point else []
-        for layer in reversed(self._layers):
-            try:
-                said = layer.said(layer.at(longitude, latitude))
-            except InputError as error:  # a file that went away, or a server
-                said = str(error)
-            lines.append(f"{html.escape(layer.name)}: <b>{html.escape(said)}</b>")
-        self._told.value = "<br>".join([*lines, words.place(longitude, latitude)])
+
+def _projection(crs: str) -> dict:
+    """Describe a CRS to Leaflet."""
+    known = ipyleaflet.projections[crs.replace(":", "")].NASAGIBS
+    square = {"origin": [-HALF, HALF], "bounds": [[-HALF, -HALF], [HALF, HALF]]}
+    return known | square | {"resolutions": [resolution(zoom) for zoom in range(DEEPEST + 1)]}
+
+
+def _coast(crs: str) -> ipyleaflet.Polygon:
+    rings = [
+        [polar.to_degrees(crs, ring)[:, ::-1].tolist() for ring in part] for part in polar.ocean_rings(crs)
+    ]
+    return ipyleaflet.Polygon(
+        locations=rings,
+        pane="ground",
+        color=polar.COAST_COLOUR,
+        weight=1,
+        fill_color=polar.OCEAN_COLOUR,
+        fill_opacity=1,
+    )
+
+
+def _blue_marble(crs: str) -> ipyleaflet.WMSLayer:
+    """Return NASA's picture of the Earth, for the browser to load if it can."""
+    number = crs.removeprefix("EPSG:")
+    return ipyleaflet.WMSLayer(
+        url=f"https://gibs.earthdata.nasa.gov/wms/epsg{number}/best/wms.cgi",
+        layers="BlueMarble_NextGeneration",
+        crs=_projection(crs),
+        name="basemap",
+        base=True,
+        max_zoom=DEEPEST,
+        attribution=providers.NASAGIBS.BlueMarble.html_attribution,
+    )
+
+
+def _degrees(crs: str, bounds: Bounds) -> list[ipyleaflet.Layer]:
+    """Return meridians and parallels, and their texts."""
+    lines = [(text, polar.to_degrees(crs, line)) for text, line in polar.graticule_around(crs, bounds)]
+    geometries = [{"type": "LineString", "coordinates": line.tolist()} for _, line in lines]
+    style = {"color": polar.LINE_COLOUR, "weight": 1, "opacity": 0.9, "fill": False}
+    texts = [
+        ipyleaflet.Marker(
+            location=line[len(line) // 2, ::-1].tolist(),
+            draggable=False,
+            keyboard=False,
+            icon=ipyleaflet.DivIcon(
+                html=f'<span class="seaicekit-degrees">{text}</span>', icon_size=[44, 14]
+            ),
+        )
+        for text, line in lines
+    ]
+    drawn = ipyleaflet.GeoJSON(data=_collection(geometries), style=style, name="degrees")
+    return [drawn, ipyleaflet.LayerGroup(layers=texts, name="texts")]
+
+
+def _mark_points(points: list) -> ipyleaflet.GeoJSON:
+    geometries = [{"type": "Point", "coordinates": [point.longitude, point.latitude]} for point in points]
+    data = _collection(geometries, [{"style": {"fillColor": point.colour}} for point in points])
+    looks = {"radius": RADIUS, "color": "#24313a", "weight": 1.5, "fillOpacity": 1}
+    return ipyleaflet.GeoJSON(data=data, name="points", point_style=looks)
+
+
+def _collection(geometries: list[dict], properties: list[dict] | None = None) -> dict:
+    pairs = zip(geometries, properties or [{} for _ in geometries], strict=True)
+    features = [{"type": "Feature", "geometry": place, "properties": known} for place, known in pairs]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def _layer_controls(name: str, tiles: ipyleaflet.TileLayer) -> ipywidgets.HBox:
+    """Return a checkbox and an opacity that work in the browser, even while the kernel is busy."""
+    looks = {"layout": ipywidgets.Layout(width="104px")}
+    visible = ipywidgets.Checkbox(tiles.visible, description=name, indent=False, tooltip=name, **looks)
+    opacity = ipywidgets.FloatSlider(
+        1, min=0, max=1, step=0.05, readout=False, tooltip=f"opacity of {name}", **looks
+    )
+    ipywidgets.jslink((visible, "value"), (tiles, "visible"))
+    ipywidgets.jslink((opacity, "value"), (tiles, "opacity"))
+    return ipywidgets.HBox([visible, opacity])

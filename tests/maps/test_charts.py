@@ -19,19 +19,23 @@ def tables():
 
     def run(rate):
         wrong = {name: rng.random((30, 30)) < rng.uniform(0, 2 * rate) for name in truths}
-        said = {name: np.where(wrong[name], 0, truth).astype(np.uint8) for name, truth in truths.items()}
-        return evaluation.compare({"U-Net": said}, truths, images=None, draws=50)
+        labels = {name: np.where(wrong[name], 0, truth).astype(np.uint8) for name, truth in truths.items()}
+        return evaluation.compare({"U-Net": labels}, truths, images=None, draws=50)
 
     return [run(rate) for rate in (0.1, 0.2, 0.3)]
 
 
 def bars(axis):
-    return [patch.get_width() for patch in axis.patches]
+    return [patch.get_width() for patch in axis.patches][::-1]  # from the top
 
 
 def lines(axis):
     found = [each for each in axis.collections if isinstance(each, matplotlib.collections.LineCollection)]
-    return [tuple(segment[:, 0]) for each in found for segment in each.get_segments()]
+    return [tuple(segment[:, 0]) for each in found for segment in each.get_segments()][::-1]
+
+
+def texts(axis):
+    return [text.get_text() for text in axis.texts][::-1]
 
 
 def test_bars_are_scores_and_lines_are_intervals(tables):
@@ -40,10 +44,10 @@ def test_bars_are_scores_and_lines_are_intervals(tables):
         rows = tables[0][(tables[0].score == "accuracy") & (tables[0].stratum == stratum)]
         assert bars(axis) == pytest.approx(list(100 * rows.value))
         np.testing.assert_allclose(lines(axis), 100 * rows[["low", "high"]])
-        assert [text.get_text() for text in axis.texts] == [f"{100 * value:.1f}" for value in rows.value]
-    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["U-Net", "majority class"]
+        assert texts(axis) == [f"{100 * value:.1f}" for value in rows.value]
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["majority class", "U-Net"]
     colours = [patch.get_facecolor() for patch in figure.axes[0].patches]
-    assert colours[0] != colours[1]  # the table look-up is told apart
+    assert colours[0] != colours[1]  # the table look-up is distinguished
     assert "95 % interval" in figure._supxlabel.get_text() and "too few" not in figure._supxlabel.get_text()
     few = tables[0].assign(few_scenes=True, scenes=3)
     assert "of 3: too few" in maps.score_bars(few)._supxlabel.get_text()
@@ -53,26 +57,12 @@ def test_bars_of_an_undefined_score_and_of_a_negative_one(tables):
     rows = tables[0].query("stratum == 'all' and score == 'precision' and `class` == 'open water'")
     assert np.isnan(rows[rows.rule == "majority class"].value.iloc[0])
     axis = maps.score_bars(tables[0], "precision", class_name="open water").axes[0]
-    assert [text.get_text() for text in axis.texts][
-        1
-    ] == "–" and axis.get_xlabel() == "precision of open water, %"
+    assert texts(axis)[1] == "–" and axis.get_xlabel() == "precision of open water, %"
     axis = maps.score_bars(tables[0], "ice_concentration_error").axes[0]
     assert bars(axis)[0] < 0 and axis.get_xlim()[0] < lines(axis)[0][0] and "points" in axis.get_xlabel()
 
 
-def test_bars_of_seeds_have_their_spread(tables):
-    axis = maps.score_bars(evaluation.over_seeds(tables)).axes[0]
-    values = [
-        100 * t.query("rule == 'U-Net' and score == 'accuracy' and stratum == 'all'").value.iloc[0]
-        for t in tables
-    ]
-    mean, sd = np.mean(values), np.std(values, ddof=1)
-    assert bars(axis)[0] == pytest.approx(mean) and lines(axis)[0] == pytest.approx((mean - sd, mean + sd))
-    assert "mean of 3 seeds" in axis.figure._supxlabel.get_text()
-    assert axis.patches[0].get_facecolor() != axis.patches[1].get_facecolor()
-
-
-def test_bars_of_nothing(tables):
+def test_bars_of_missing_rows_are_refused(tables):
     for arguments in (("kappa",), ("accuracy", ("cloud >= 10 %",)), ("accuracy", ()), ("f1",)):
         with pytest.raises(sik.InputError, match="score_bars: no"):
             maps.score_bars(tables[0], *arguments)
@@ -111,7 +101,7 @@ def test_tables_can_be_saved_and_read_again(tables, tmp_path):
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "scores.parquet"), tables[0])
 
 
-def test_matrices_stand_in_the_papers_grid():
+def test_matrices_are_in_the_papers_grid():
     counts = {
         (row, col): np.diag([1, 2, 3]) + (col == "b") for row in ("cloud >= 10 %", "clear") for col in "ab"
     }
