@@ -15,13 +15,13 @@ import yaml
 from pydantic import Field, model_validator
 from tqdm.auto import tqdm
 
-from seaicekit import scenes, thresholds, tiles
+from seaicekit import scenes, tiles
 from seaicekit.classes import LEGEND, NODATA
 from seaicekit.files import InputError, atomic_write, read_json, write_json
 from seaicekit.labels import Rule, autolabel
 from seaicekit.parameters import Parameters
 from seaicekit.thresholds import Thresholds
-from seaicekit.tuner import Preview
+from seaicekit.tuner import Preview, fit_points
 
 PRESET = Path(__file__).with_name("benchmark.yaml")
 Group = Literal["training", "development", "heldout"]
@@ -282,10 +282,7 @@ def draw(truths: Mapping[str, str], each: int = EACH, seed: int = 0) -> pd.DataF
 
 
 def calibrate(points: pd.DataFrame, paths: Mapping[str, str], rule: Rule) -> Thresholds:
-    """Fit a rule's two cuts to points.
-
-    The cut of water is always fitted to the image's own brightness, since water is decided by that before the
-    filter begins. With the filter only the other cut is fitted to the corrected brightness.
+    """Fit a rule's two cuts to points; see `seaicekit.tuner.fit_points`.
 
     Parameters
     ----------
@@ -296,23 +293,6 @@ def calibrate(points: pd.DataFrame, paths: Mapping[str, str], rule: Rule) -> Thr
     rule : Rule
         With the filter or without; its cuts are those to begin with.
     """
-    plain = _fit(points, paths, Rule.of(rule, cloud_filter=False))
-    if not rule.cloud_filter:
-        return plain
-    thin_max = _fit(points, paths, Rule.of(rule, thresholds=plain)).thin_max
-    return replace(plain, thin_max=max(plain.water_max, thin_max))
-
-
-def _fit(points: pd.DataFrame, paths: Mapping[str, str], rule: Rule) -> Thresholds:
-    """Fit both cuts to the brightness that the rule decides on."""
-    values, population = np.zeros(len(points), np.uint8), np.zeros(256, np.int64)
-    for name, path in paths.items():
-        preview = Preview(path)
-        population += preview.histogram(rule)
-        chosen = np.flatnonzero(points["scene"] == name)
-        if chosen.size:
-            rows, cols = (points[column].to_numpy()[chosen] for column in ("row", "col"))
-            values[chosen] = preview.at(rule, rows, cols)[0]
-    start = rule.thresholds.water_max, rule.thresholds.thin_max
-    found = thresholds.fit_cuts(values, points["code"].to_numpy(), population, start)
-    return replace(rule.thresholds, water_max=found.water_max, thin_max=found.thin_max)
+    previews = {name: Preview(path) for name, path in paths.items()}
+    fit = fit_points(points, previews, rule)
+    return replace(rule.thresholds, water_max=fit.water_max, thin_max=fit.thin_max)

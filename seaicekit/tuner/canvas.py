@@ -17,8 +17,8 @@ from PIL import Image
 from seaicekit.classes import Legend
 from seaicekit.scenes import Window
 
-SIZE = 520  # pixels of the screen, before the map has told its own
-MOST = 4  # screen pixels by which a scene's pixel may be enlarged, as a power of two
+SIZE = 520  # screen pixels, until the page sends the map's size
+MAX_ZOOM = 4  # a scene's pixel takes 2**4 screen pixels
 WRONG = "#e8590c"
 
 
@@ -35,14 +35,15 @@ class SceneCanvas(Map):
 
     def __init__(self, clicked: Callable[[int, int], None], moved: Callable[[], None]):
         self._rows, self._cols = 1, 1
-        self._picture, self._classes = ImageOverlay(), ImageOverlay(opacity=0.5)
-        self._points = GeoJSON(data=_collection([]), point_style={"radius": 6, "weight": 2, "fillOpacity": 1})
+        self._picture, self.classes = ImageOverlay(), ImageOverlay(opacity=0.5)
+        looks = {"radius": 6, "weight": 2, "fillOpacity": 1}
+        self._points = GeoJSON(data=_collection([]), point_style=looks)
         super().__init__(
             crs=projections.Simple,
-            layers=(self._picture, self._classes, self._points),
+            layers=(self._picture, self.classes, self._points),
             zoom_snap=0.25,
             min_zoom=-8,
-            max_zoom=MOST,
+            max_zoom=MAX_ZOOM,
             scroll_wheel_zoom=True,
             double_click_zoom=False,
             attribution_control=False,
@@ -50,18 +51,18 @@ class SceneCanvas(Map):
             layout=ipywidgets.Layout(width="100%", height=f"{SIZE}px"),
         )
         self.add(FullScreenControl())
-        self._clicked, self._sized = clicked, False
-        self.on_interaction(self._interaction)
+        self._clicked, self._has_size = clicked, False
+        self.on_interaction(self._handle_event)
         self.observe(lambda _: moved(), ["north", "south", "west", "east"])
-        self.observe(self._told, ["left", "right", "top", "bottom"])
+        self.observe(self._handle_size, ["left", "right", "top", "bottom"])
 
-    def _told(self, _: Any) -> None:
-        """Fit once more, when the page has told for the first time how large the map is there."""
-        if not self._sized and 50 < self.right - self.left < 1e5 and 50 < self.bottom - self.top < 1e5:
-            self._sized = True
+    def _handle_size(self, _: Any) -> None:
+        """Fit once more when the page sends the map's size for the first time."""
+        if not self._has_size and 50 < self.right - self.left < 1e5 and 50 < self.bottom - self.top < 1e5:
+            self._has_size = True
             self.fit((self._rows, self._cols))
 
-    def _interaction(self, **event: Any) -> None:
+    def _handle_event(self, **event: Any) -> None:
         if event.get("type") == "click":
             y, x = event["coordinates"]
             self._clicked(math.floor(-y), math.floor(x))
@@ -69,42 +70,38 @@ class SceneCanvas(Map):
     def fit(self, shape: tuple[int, ...]) -> None:
         """Show a whole scene of (rows, columns)."""
         self._rows, self._cols = shape
-        wide, high = (self.right - self.left, self.bottom - self.top) if self._sized else (SIZE, SIZE)
+        width, height = SIZE, SIZE
+        if self._has_size:
+            width, height = self.right - self.left, self.bottom - self.top
         self.center = (-self._rows / 2, self._cols / 2)
-        self.zoom = math.floor(4 * math.log2(min(wide / self._cols, high / self._rows))) / 4
+        self.zoom = math.floor(4 * math.log2(min(width / self._cols, height / self._rows))) / 4
 
     @property
-    def seen(self) -> Window:
-        """What the screen shows, with a little around it, in the scene's pixels."""
-        south, west, north, east = self.south, self.west, self.north, self.east
-        if north == south:
-            return Window(0, 0, self._rows, self._cols)
-        more = 0.1 * (north - south)
-        top, left = max(0, int(-north - more)), max(0, int(west - more))
-        bottom, right = min(self._rows, math.ceil(-south + more)), min(self._cols, math.ceil(east + more))
-        if bottom <= top or right <= left:  # moved off the scene
+    def visible(self) -> Window:
+        """The part of the scene on the screen, with a little around it, in the scene's pixels."""
+        margin = 0.1 * (self.north - self.south)
+        top, left = max(0, int(-self.north - margin)), max(0, int(self.west - margin))
+        bottom = min(self._rows, math.ceil(-self.south + margin))
+        right = min(self._cols, math.ceil(self.east + margin))
+        if margin == 0 or bottom <= top or right <= left:  # no size yet, or moved off the scene
             return Window(0, 0, self._rows, self._cols)
         return Window(top, left, bottom - top, right - left)
 
     def show(self, picture: np.ndarray, window: Window) -> None:
         """Show a picture, (rows, columns) or (rows, columns, 3) uint8, of a window."""
-        ordered = picture[..., ::-1] if picture.ndim == 3 else picture
-        self._put(
-            self._picture,
-            "jpeg",
-            cv2.imencode(".jpg", ordered, (cv2.IMWRITE_JPEG_QUALITY, 92))[1].tobytes(),
-            window,
-        )
+        bgr = picture[..., ::-1] if picture.ndim == 3 else picture
+        jpeg = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, 92))[1].tobytes()
+        self._put(self._picture, "jpeg", jpeg, window)
 
     def overlay(self, codes: np.ndarray, window: Window, legend: Legend) -> None:
-        """Lay class codes, (rows, columns) uint8, over a window; what is in no class stays clear."""
+        """Lay class codes, (rows, columns) uint8, over a window; pixels of no class are clear."""
         image = Image.fromarray(codes, "P")
         alpha = np.zeros(256, np.uint8)
         alpha[legend.codes] = 255
         image.putpalette(legend.palette().tobytes())
         file = io.BytesIO()
         image.save(file, "PNG", transparency=alpha.tobytes(), compress_level=1)
-        self._put(self._classes, "png", file.getvalue(), window)
+        self._put(self.classes, "png", file.getvalue(), window)
 
     def _put(self, layer: ImageOverlay, kind: str, content: bytes, window: Window) -> None:
         bounds = ((-window.row - window.height, window.col), (-window.row, window.col + window.width))
@@ -113,26 +110,16 @@ class SceneCanvas(Map):
         layer.url = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
     def mark(self, points: Sequence[tuple[int, int, str, bool]]) -> None:
-        """Mark points: row, column, colour, and whether the rule says the same."""
-        self._points.data = _collection(
-            [
-                {
-                    "type": "Feature",
-                    "geometry": {"type": "Point", "coordinates": [col + 0.5, -row - 0.5]},
-                    "properties": {"style": {"fillColor": colour, "color": "#111" if right else WRONG}},
-                }
-                for row, col, colour, right in points
-            ]
-        )
-
-    @property
-    def opacity(self) -> float:
-        """How opaque the classes are, from 0 to 1."""
-        return self._classes.opacity
-
-    @opacity.setter
-    def opacity(self, value: float) -> None:
-        self._classes.opacity = value
+        """Mark points: row, column, colour, and whether the rule agrees."""
+        features = [
+            {
+                "type": "Feature",
+                "geometry": {"type": "Point", "coordinates": [col + 0.5, -row - 0.5]},
+                "properties": {"style": {"fillColor": colour, "color": "#111" if right else WRONG}},
+            }
+            for row, col, colour, right in points
+        ]
+        self._points.data = _collection(features)
 
 
 def _collection(features: list[dict]) -> dict:

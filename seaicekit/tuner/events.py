@@ -1,4 +1,4 @@
-"""What a widget hears: keys while the mouse is over it, and silence."""
+"""Key presses while the mouse is over a widget, and calls that wait until events cease."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ import anywidget
 import traitlets
 
 # ipyevents would take every key while the mouse is over a widget, also those that someone types into a field.
-# On the window, for JupyterLab's own shortcuts listen on the document.
+# The window is listened to, because JupyterLab's own shortcuts listen on the document.
 LISTEN = """
 function render({ model, el }) {
-    const hear = (event) => {
+    const handle = (event) => {
         const box = el.closest("." + model.get("area"));
-        const typing = event.target.closest && event.target.closest("input, textarea, select, [contenteditable=true]");
+        const fields = "input, textarea, select, [contenteditable=true]";
+        const typing = event.target.closest && event.target.closest(fields);
         const other = event.ctrlKey || event.metaKey || event.altKey;
-        if (!box || !box.matches(":hover") || typing || other || !model.get("heard").includes(event.key)) return;
+        if (!box || !box.matches(":hover") || typing || other) return;
+        if (!model.get("accepted").includes(event.key)) return;
         event.preventDefault();
         event.stopImmediatePropagation();
         model.send({ key: event.key });
     };
-    window.addEventListener("keydown", hear, true);
-    return () => window.removeEventListener("keydown", hear, true);
+    window.addEventListener("keydown", handle, true);
+    return () => window.removeEventListener("keydown", handle, true);
 }
 export default { render };
 """
 
 
-class Keys(anywidget.AnyWidget):
-    """An invisible part of a page that hears keys.
+class KeyListener(anywidget.AnyWidget):
+    """An invisible part of a page that listens to keys.
 
     Parameters
     ----------
@@ -43,23 +45,23 @@ class Keys(anywidget.AnyWidget):
 
     _esm = LISTEN
     area = traitlets.Unicode().tag(sync=True)
-    heard = traitlets.Unicode().tag(sync=True)
+    accepted = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, area: str, keys: str, pressed: Callable[[str], None]):
-        super().__init__(area=area, heard=keys)
+        super().__init__(area=area, accepted=keys)
         self.layout.display = "none"
         self.on_msg(lambda _, content, __: pressed(content["key"]))
 
 
-class Later:
-    """Call a function once nothing has asked for it for some seconds; without an event loop, at once."""
+class Debounce:
+    """Call a function once no call has come for some seconds; without an event loop, at once."""
 
     def __init__(self, seconds: float, function: Callable[[], None]):
         self._seconds, self._function = seconds, function
         self._handle: asyncio.TimerHandle | None = None
 
     def __call__(self) -> None:
-        """Ask for it."""
+        """Wait anew, then call the function."""
         if self._handle:
             self._handle.cancel()
         try:

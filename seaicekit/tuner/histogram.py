@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import bqplot
 import ipywidgets
 import numpy as np
 
-from seaicekit.classes import SeaIceClass
+from seaicekit.classes import Legend
 from seaicekit.thresholds import Thresholds
 
 CUT = "#e8590c"
@@ -33,23 +33,14 @@ class BrightnessHistogram(bqplot.Figure):
         self._lines = bqplot.Lines(
             x=[[0, 0], [0, 0]], y=[[0, 1], [0, 1]], scales=scales, colors=[CUT], stroke_width=2
         )
-        self._grips = {}
-        for name in ("water_max", "thin_max"):
-            grip = bqplot.Scatter(
-                x=[0],
-                y=[0.55],
-                scales=scales,
-                marker="rectangle",
-                default_skew=0.95,
-                default_size=900,
-                colors=[CUT],
-                stroke="white",
-                enable_move=True,
-                restrict_x=True,
-                update_on_move=True,
-            )
+        looks = {"marker": "rectangle", "default_skew": 0.95, "default_size": 900, "stroke": "white"}
+        drag = {"enable_move": True, "restrict_x": True, "update_on_move": True}
+        self._grips = {
+            name: bqplot.Scatter(x=[0], y=[0.55], scales=scales, colors=[CUT], **looks, **drag)
+            for name in ("water_max", "thin_max")
+        }
+        for name, grip in self._grips.items():
             grip.observe(lambda change, name=name: self._dragged(name, change["new"]), "x")
-            self._grips[name] = grip
         self._moved, self._setting = moved, False
         axis = bqplot.Axis(
             scale=x,
@@ -77,13 +68,13 @@ class BrightnessHistogram(bqplot.Figure):
         """Set the bars, on a square root scale: (256,) pixels of each brightness."""
         self._bars.y = np.sqrt(counts / max(1, counts.max()))
 
-    def draw(self, thresholds: Thresholds, legend: Sequence[SeaIceClass]) -> None:
+    def draw(self, thresholds: Thresholds, legend: Legend) -> None:
         """Put the lines where the cuts are, and paint the bars in their classes' colours."""
         colours = {entry.code: entry.colour for entry in legend}
         self._bars.colors = [colours[code] for code in thresholds.table.tolist()]
         self._setting = True
-        cuts = {"water_max": thresholds.water_max + 0.5, "thin_max": thresholds.thin_max + 0.5}
-        self._lines.x = [[cut, cut] for cut in cuts.values()]
-        for name, cut in cuts.items():
-            self._grips[name].x = [cut]
+        cuts = [getattr(thresholds, name) + 0.5 for name in self._grips]
+        self._lines.x = [[cut, cut] for cut in cuts]
+        for grip, cut in zip(self._grips.values(), cuts, strict=True):
+            grip.x = [cut]
         self._setting = False

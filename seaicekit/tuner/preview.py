@@ -1,10 +1,8 @@
-"""What a scene looks like while its cuts move.
-
-A view no finer than a screen, labelled anew in milliseconds.
-"""
+"""A scene at the resolution of a screen, labelled within milliseconds while its cuts move."""
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 
@@ -17,7 +15,7 @@ from seaicekit.scenes import SceneReader, Window, blocks, border_black, open_rea
 from seaicekit.thresholds import brightness, scene_histogram
 
 SIDE = 700  # pixels of a view's longer side
-EXACT = 4096**2  # up to so many pixels all of a scene is counted; beyond, some pieces
+EXACT = 4096**2  # pixels up to which all of a scene is counted; beyond, pieces of it are
 
 
 @dataclass(frozen=True)
@@ -86,6 +84,7 @@ class Preview:
             self.counts = self._count(reader)
         self._resolution = labels.pixel_size(self.crs, self.transform)
         self._measured: tuple[Rule | None, dict] = (None, {})
+        self.shares = functools.lru_cache(maxsize=4)(self._shares)
 
     def _count(self, reader: SceneReader) -> np.ndarray:
         if not self.exact:  # overviews may be means of their pixels, which have another histogram
@@ -166,28 +165,24 @@ class Preview:
         return self._measure(Rule.of(rule, cloud_filter=True), view or self.overview)[1]
 
     def histogram(self, rule: Rule) -> np.ndarray:
-        """Count the brightness that the cuts decide on, (256,) int64.
-
-        What lies in a class by colour is left out.
+        """Count the brightness that the cuts decide on, (256,) int64, of all pixels in no class by colour.
 
         With the cloud filter ice counts with its corrected brightness (see `at`), of the overview's pixels.
         """
         if self.counts_all(rule) and not rule.cloud_filter:
             return self.counts
         view = self.overview
-        counted = (
-            np.ones(view.picture.shape[:2], bool) if rule.nodata == "ignore" else ~view.nodata[view.inner]
-        )
+        counted = ~view.nodata[view.inner] | (rule.nodata == "ignore")
         counted[counted] = ~rule.thresholds.in_ranges(np.ascontiguousarray(view.picture[counted]))
-        return np.bincount(self._decisive(rule, view)[counted], minlength=256)
+        return np.bincount(self._brightness(rule, view)[counted], minlength=256)
 
     def counts_all(self, rule: Rule) -> bool:
-        """Say whether areas by a rule are those of all the scene's pixels, and not of some of them."""
+        """Whether areas by a rule are those of all the scene's pixels, and not of some of them."""
         by_brightness = not rule.cloud_filter and not rule.thresholds.ranges and rule.nodata == "mask"
         return self.overview.step == 1 or (by_brightness and self.exact)
 
     def at(self, rule: Rule, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the rule decides on, and what it decides, at pixels of the scene.
+        """Return the brightness that the rule decides on, and its classes, at pixels of the scene.
 
         Parameters
         ----------
@@ -197,56 +192,44 @@ class Preview:
         Returns
         -------
         brightness, codes : (N,) uint8
-            The brightness is the pixel's own; with the cloud filter that of ice is the corrected one, for
-            there `seaicekit.thresholds.Thresholds.ice_table` decides.
+            The brightness is the pixel's own; with the cloud filter that of ice is the corrected one, to
+            which `seaicekit.thresholds.Thresholds.ice_table` applies.
         """
         around = labels.halo(*self._filter(rule, 1)) if rule.cloud_filter else 0
+        pixels = [Window(int(row), int(col), 1, 1) for row, col in zip(rows, cols, strict=True)]
         with open_reader(self.path) as reader:
-            views = [
-                self._look(reader, Window(int(r), int(c), 1, 1), 1, around)
-                for r, c in zip(rows, cols, strict=True)
-            ]
-        values = [self._decisive(rule, view)[0, 0] for view in views]
-        return np.array(values, np.uint8), np.array(
-            [self.codes(rule, view)[0, 0] for view in views], np.uint8
-        )
+            views = [self._look(reader, pixel, 1, around) for pixel in pixels]
+        values = [self._brightness(rule, view)[0, 0] for view in views]
+        codes = [self.codes(rule, view)[0, 0] for view in views]
+        return np.array(values, np.uint8), np.array(codes, np.uint8)
 
-    def _decisive(self, rule: Rule, view: View) -> np.ndarray:
+    def _brightness(self, rule: Rule, view: View) -> np.ndarray:
         values = brightness(np.ascontiguousarray(view.bands[:, *view.inner]))
         if not rule.cloud_filter:
             return values
-        water = rule.thresholds.water_max
-        return np.where(values <= water, values, self.filtered(rule, view))
+        return np.where(values <= rule.thresholds.water_max, values, self.filtered(rule, view))
 
     def _measure(self, rule: Rule, view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Run the filter's first pass over a view, once for all that is asked of it.
-
-        Scene-wide whatever the scope.
-        """
+        """Run the filter's first pass over a view, once for all calls with a rule; its scope is the scene."""
         rule = Rule.of(rule, scope="scene", normalise=None, opaque="off")
-        known, found = self._measured
-        if known != rule:
-            found = {}
-            self._measured = rule, found
-        if id(view) not in found:
-            while len(found) > 1:  # the overview, always asked for first or last, and one other
-                found.pop(next(key for key in found if key != id(self.overview)))
-            seen = labels.measure(view.bands, view.nodata, rule, view.inner, self._filter(rule, view.step))
-            found[id(view)] = view, seen
-        return found[id(view)][1]
+        if self._measured[0] != rule:
+            self._measured = rule, {}
+        measured = self._measured[1]
+        if id(view) not in measured:
+            while len(measured) > 1:  # the overview, which each call needs, and one other view are kept
+                measured.pop(next(key for key in measured if key != id(self.overview)))
+            values = labels.measure(view.bands, view.nodata, rule, view.inner, self._filter(rule, view.step))
+            measured[id(view)] = view, values  # the view is held, so that its id stays its own
+        return measured[id(view)][1]
 
-    def shares(self, rule: Rule) -> dict[int, float]:
-        """Return each class's share of the valid pixels, by code.
-
-        By the histogram where that is all it takes.
-        """
-        legend = rule.thresholds.legend
+    def _shares(self, rule: Rule) -> dict[int, float]:
+        """Return each class's share of the valid pixels, by code; by the histogram where that is enough."""
         if rule.cloud_filter or rule.thresholds.ranges or rule.nodata == "ignore":
             counts = labels.histogram(self.codes(rule))
             counts[NODATA] = 0
         else:
             counts = np.bincount(rule.thresholds.table, self.counts, minlength=256)
-        return {entry.code: counts[entry.code] / max(1, counts.sum()) for entry in legend}
+        return {code: counts[code] / max(1, counts.sum()) for code in rule.thresholds.legend.codes}
 
 
 def _step(window: Window) -> int:

@@ -113,7 +113,7 @@ def cuts(page):
 
 
 def check_overlay(page, path, thresholds):
-    """Compare the screen, once it shows them, with the labels, at pixels whose neighbours are all of one class."""
+    """Wait until the screen shows the labels, at pixels whose neighbours are all of one class."""
     scene = sik.open_scene(path)
     codes = labels.label_raw(scene.values, scene.coords["nodata"].values, thresholds)
     windows = np.lib.stride_tricks.sliding_window_view(codes, (3, 3))
@@ -262,13 +262,13 @@ def listening(process):
     return [each for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
 
 
-def test_tune_tells_wrong_input_before_it_opens_a_page(tmp_path):
+def test_tune_refuses_wrong_input_before_it_opens_a_page(tmp_path):
     (tmp_path / "cuts.json").write_text(
         '{"format": "seaicekit-thresholds-1", "water_max": 99, "thin_max": 3}'
     )
-    for arguments, said in (
+    for arguments, message in (
         (["nowhere"], "nowhere"),
         (["--thresholds", tmp_path / "cuts.json"], "let them not cross"),
     ):
         done = command_here("tune", *arguments, cwd=tmp_path)
-        assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
+        assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1

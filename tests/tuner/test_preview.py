@@ -65,8 +65,8 @@ def test_a_window_of_a_large_scene_is_seen_pixel_by_pixel(large):
         assert share == pytest.approx((whole == code).sum() / (whole != NODATA).sum())
 
 
-def test_the_filter_on_a_coarse_view_is_near_the_scenes(large):
-    """The histogram comes from every second pixel and the window is scaled, so labels agree, but for a few."""
+def test_filter_on_a_coarse_view_approximates_the_scenes(large):
+    """The histogram is of every second pixel and the window is scaled, so some labels differ."""
     scene, preview, rule = sik.open_scene(large), Preview(large), RULES[1]
     whole = sik.label(scene, rule).values
     window = Window(300, 500, 400, 350)
@@ -90,7 +90,7 @@ def test_no_data_without_a_declaration_is_found_in_a_coarse_view(tmp_path):
     np.testing.assert_array_equal(view.nodata[view.inner], np.broadcast_to(np.arange(300) < 100, (300, 300)))
 
 
-def test_a_scene_that_is_none(tmp_path):
+def test_unreadable_scene_is_refused(tmp_path):
     (tmp_path / "a.tif").write_text("no image")
     with pytest.raises(sik.InputError, match=r"a\.tif"):
         Preview(tmp_path / "a.tif")

@@ -24,9 +24,10 @@ def walk(widget):
 
 def control(tuner, description, kind=ipywidgets.Widget):
     """Find a control by what is written on it."""
-    found = [w for w in walk(tuner) if isinstance(w, kind) and getattr(w, "description", None) == description]
-    assert len(found) == 1, (description, found)
-    return found[0]
+    widgets = (widget for widget in walk(tuner) if isinstance(widget, kind))
+    controls = [widget for widget in widgets if getattr(widget, "description", None) == description]
+    assert len(controls) == 1, (description, controls)
+    return controls[0]
 
 
 def press(tuner, description):
@@ -65,7 +66,7 @@ def click(tuner, row, col):
 
 def key(tuner, name):
     """Press a key as the page tells it."""
-    keys = next(w for w in walk(tuner) if type(w).__name__ == "Keys")
+    keys = next(w for w in walk(tuner) if type(w).__name__ == "KeyListener")
     keys._handle_custom_msg({"key": name}, [])
 
 
@@ -94,7 +95,7 @@ def clicked(tuner, truth, scene=0, each=6):
     return len(tuner.points)
 
 
-def test_the_overlay_is_what_the_cuts_say(tuner, paths):
+def test_overlay_equals_the_labels(tuner, paths):
     scene = sik.open_scene(next(iter(paths.values())))
     for name, value in (("water to", 60), ("thin ice to", 150)):
         control(tuner, name).value = value
@@ -191,8 +192,8 @@ def test_a_fit_uses_the_scenes_pixels(tuner, truth, paths):
     assert accuracy >= 0.95 * best
 
 
-def test_what_is_water_is_fitted_to_plain_brightness_with_the_filter_too(tuner, truth):
-    """The first cut shows the filter what is water, so a fit to what the filter made of it could never raise it."""
+def test_water_max_is_fitted_to_plain_brightness_with_the_filter_too(tuner, truth):
+    """The filter corrects only pixels above water_max, so no fit to its result could raise that cut."""
     clicked(tuner, truth)
     press(tuner, "fit to points")
     plain = tuner.thresholds.water_max
@@ -202,7 +203,7 @@ def test_what_is_water_is_fitted_to_plain_brightness_with_the_filter_too(tuner, 
     assert tuner.thresholds.water_max == plain > 1
 
 
-def test_a_new_tuner_goes_on_where_the_last_one_was(tuner, truth, paths, tmp_path):
+def test_new_tuner_restores_the_last_state(tuner, truth, paths, tmp_path):
     clicked(tuner, truth)
     control(tuner, "filter thin cloud and shadow").value = True
     control(tuner, "thin ice to").value = 190
@@ -220,20 +221,21 @@ def test_a_new_tuner_goes_on_where_the_last_one_was(tuner, truth, paths, tmp_pat
     assert other.thresholds == sik.Thresholds(50, 180) and len(other.points) == len(tuner.points)
 
 
-def test_a_saved_file_says_where_its_cuts_are_from(tuner, truth, paths, tmp_path):
+def test_saved_file_holds_the_provenance_of_its_cuts(tuner, truth, paths, tmp_path):
     count = clicked(tuner, truth)
     control(tuner, "who").value = "A. Scientist"
     press(tuner, "save")
     file = tmp_path / "cal" / "thresholds.json"
     assert sik.Thresholds.load(file) == tuner.thresholds
-    told = sik.thresholds.provenance(file)
+    saved = sik.thresholds.provenance(file)
     assert (
-        told["who"] == "A. Scientist"
-        and told["points"]["count"] == count
-        and list(told["scenes"]) == list(paths)
+        saved["who"] == "A. Scientist"
+        and saved["points"]["count"] == count
+        and list(saved["scenes"]) == list(paths)
     )
-    assert told["score"]["accuracy"] == pytest.approx(tuner.thresholds.score(*tuner.points.pixels()).accuracy)
-    assert told["rule"]["cloud_filter"] is False and told["when"].startswith("20")
+    accuracy = tuner.thresholds.score(*tuner.points.pixels()).accuracy
+    assert saved["score"]["accuracy"] == pytest.approx(accuracy)
+    assert saved["rule"]["cloud_filter"] is False and saved["when"].startswith("20")
     assert "-p cloud_filter false" in texts(tuner)
 
 
@@ -298,7 +300,7 @@ def test_a_class_by_colour_is_labelled_and_can_be_clicked(tuner, paths):
     assert list(again.points) == list(tuner.points) and "melt pond" in texts(again)
 
 
-def test_what_cannot_be_clicked_is_said(tuner, truth):
+def test_invalid_clicks_show_a_message(tuner, truth):
     for row, col in ((-5, 3), (10, 900)):
         click(tuner, row, col)
         assert "outside" in texts(tuner)
@@ -355,7 +357,7 @@ def test_a_click_that_cannot_be_written_is_rescued(tuner, truth, tmp_path):
     assert len(read_json(tmp_path / "cal" / "points.rescued.geojson")["features"]) == count + 2
 
 
-def test_what_another_program_wrote_is_taken_in(tuner, truth, paths, tmp_path):
+def test_points_of_another_program_are_merged(tuner, truth, paths, tmp_path):
     count = clicked(tuner, truth)
     other = sik.ThresholdTuner(paths, folder=tmp_path / "cal")
     free = [tuple(place) for place in np.argwhere(truth[0] == 2)[5:400:50]]
@@ -366,7 +368,7 @@ def test_what_another_program_wrote_is_taken_in(tuner, truth, paths, tmp_path):
     assert len(read_json(tmp_path / "cal" / "points.geojson")["features"]) == count + 3
 
 
-def test_many_scenes_and_suggestions_leave_the_picture_alive(small, tmp_path):
+def test_suggesting_over_many_scenes_keeps_the_picture(small, tmp_path):
     many = {f"scene {number}": small[1].path[number % 4] for number in range(9)}
     tuner = sik.ThresholdTuner(many, folder=tmp_path / "cal")
     tuner.suggest()
@@ -386,7 +388,7 @@ def test_a_window_in_metres_does_not_stop_a_scene_that_has_none(small, tmp_path)
     assert "window" in texts(tuner) and tuner.rule.window == 155 and tuner._now == "plain"
 
 
-def test_what_cannot_be_saved_is_said(tuner, tmp_path):
+def test_failed_save_shows_a_message(tuner, tmp_path):
     (tmp_path / "cal").write_text("a file where the folder should be")
     press(tuner, "save")
     assert "cannot write there" in texts(tuner)
@@ -414,7 +416,7 @@ def test_wrong_windows_are_refused(tuner):
     assert "window: must be" in texts(tuner) and tuner.rule.window == 155
 
 
-def test_the_widget_is_the_api():
+def test_fitting_without_widgets():
     """Fitting without widgets is the same object."""
     rgb = np.repeat(np.array([5, 10, 12, 90, 95, 100, 230, 240, 250], np.uint8)[:, None], 3, axis=1)
     codes = np.repeat([0, 1, 2], 3)
