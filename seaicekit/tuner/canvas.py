@@ -104,9 +104,8 @@ class SceneCanvas(Map):
         self._put(self.classes, "png", file.getvalue(), window)
 
     def _put(self, layer: ImageOverlay, kind: str, content: bytes, window: Window) -> None:
-        bounds = ((-window.row - window.height, window.col), (-window.row, window.col + window.width))
-        if [list(corner) for corner in bounds] != [list(corner) for corner in layer.bounds]:
-            layer.bounds = bounds
+        bottom, right = window.row + window.height, window.col + window.width
+        layer.bounds = [[-bottom, window.col], [-window.row, right]]
         layer.url = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
     def mark(self, points: Sequence[tuple[int, int, str, bool]]) -> None:

@@ -111,11 +111,10 @@ class Page(VBox):
         return Accordion(children, titles=titles, layout=Layout(width="352px"))
 
     def _key(self, key: str) -> None:
-        actions = {"z": self.points.undo, "y": self.points.redo}
+        undo, redo = (partial(self._change, step) for step in (self.points.undo, self.points.redo))
+        actions = {"z": undo, "y": redo, "n": self._next}
         codes = [code for _, code in self._class.options]
-        if key == "n":
-            self._status.call(self._next)
-        elif key in actions:
-            self._status.call(self._change, actions[key])
+        if key in actions:
+            self._status.call(actions[key])
         elif int(key) <= len(codes):
             self._class.value = codes[int(key) - 1]
