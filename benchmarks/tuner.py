@@ -23,7 +23,6 @@ MOVES = 60  # slider moves that are timed
 LONG = 500  # slider moves over which memory is watched
 WARM_UP = 50
 FILTERS = {"cuts alone": False, "with the filter": True}
-MOVED = "ms from slider event to new overlay"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,20 +55,25 @@ def _moves(tuner: ThresholdTuner, count: int) -> list[float]:
     return taken
 
 
+def _time_moves(part: str, prefix: str, tuner: ThresholdTuner) -> tuple[Rows, Raw]:
+    """Time slider moves with the cuts alone and with the filter."""
+    rows, raw = [], {}
+    for name, filtered in FILTERS.items():
+        tuner._before.filter.value = filtered
+        raw[name] = _moves(tuner, MOVES)
+        what = f"{prefix}{name}: ms from slider event to new overlay"
+        rows.append(row(part, what, statistics.median(raw[name]), "<= 30"))
+    return rows, raw
+
+
 def kernel(scene: Path, folder: Path) -> tuple[Rows, Raw]:
     """Time the kernel's part of a slider move: labels, overlay, histogram, areas and score."""
-    raw = {}
-    for name, filtered in FILTERS.items():
-        tuner = ThresholdTuner([scene], folder=folder / name)
-        for number, (y, x) in enumerate(np.random.default_rng(0).integers(400, 1600, (30, 2))):
-            tuner.points.add(scene.stem, int(y), int(x), number % 3)
-        tuner._before.filter.value = filtered
-        tuner._settle_later = lambda: None  # what follows later does not hold up the picture
-        raw[name] = _moves(tuner, MOVES)
-    rows = [
-        row("kernel", f"{name}: {MOVED}", statistics.median(taken), "<= 30") for name, taken in raw.items()
-    ]
-    return rows, raw
+    tuner = ThresholdTuner([scene], folder=folder / "kernel")
+    side = scenes.open_scene(scene).sizes["x"]  # points away from the corner without data
+    for number, (y, x) in enumerate(np.random.default_rng(0).integers(side // 5, 4 * side // 5, (30, 2))):
+        tuner.points.add(scene.stem, int(y), int(x), number % 3)
+    tuner._settle_later = lambda: None  # what follows later does not hold up the picture
+    return _time_moves("kernel", "", tuner)
 
 
 def memory(scene: Path, folder: Path) -> tuple[Rows, Raw]:
@@ -90,14 +94,9 @@ def granule(scene: Path, folder: Path) -> tuple[Rows, Raw]:
     draft.unlink()
     start = time.perf_counter()
     tuner = ThresholdTuner([path], folder=folder / "granule")
-    raw: Raw = {"open": time.perf_counter() - start}
-    rows = [row("granule", f"{GRANULE}² COG: s to open", raw["open"], "<= 5")]
-    for name, filtered in FILTERS.items():
-        tuner._before.filter.value = filtered
-        raw[name] = _moves(tuner, MOVES)
-        what = f"{GRANULE}² COG, {name}: {MOVED}"
-        rows.append(row("granule", what, statistics.median(raw[name]), "<= 30"))
-    return rows, raw
+    opened = time.perf_counter() - start
+    rows, raw = _time_moves("granule", f"{GRANULE}² COG, ", tuner)
+    return [row("granule", f"{GRANULE}² COG: s to open", opened, "<= 5"), *rows], raw | {"open": opened}
 
 
 # Notes the time of each mouse move, and of the first frame that shows the overlay that follows it.

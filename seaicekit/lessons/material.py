@@ -47,10 +47,10 @@ def make(folder: str | os.PathLike, seeds: Mapping[int, float], size: int, **set
     pandas.DataFrame
         ``path`` and ``truth`` by ``scene``.
     """
-    made = [
+    paths = [
         scenes.write_synthetic(folder, seed, (size, size), cloud, **settings) for seed, cloud in seeds.items()
     ]
-    rows = [{"scene": path.stem, "path": str(path), "truth": str(truth)} for path, truth in made]
+    rows = [{"scene": path.stem, "path": str(path), "truth": str(truth)} for path, truth in paths]
     return pd.DataFrame(rows).set_index("scene")
 
 
@@ -84,7 +84,7 @@ def mislabel(
     """
     if how not in ("random", "systematic"):
         raise InputError(f'how: must be "random" or "systematic", not {how!r}')
-    rng, made = np.random.default_rng(seed), {}
+    rng, paths = np.random.default_rng(seed), {}
     for name, row in scenes.iterrows():
         scene, codes = open_scene(row["path"]), read_codes(row["truth"])
         wrong = (codes == THIN_ICE) & (brightness(scene.values) <= darkest)
@@ -93,9 +93,9 @@ def mislabel(
         else:
             chosen = rng.choice(np.flatnonzero(codes != NODATA), np.count_nonzero(wrong), replace=False)
             codes.flat[chosen] = (codes.flat[chosen] + rng.integers(1, 3, chosen.size)) % 3
-        made[name] = str(Path(folder) / f"{name}.tif")
-        write_classes(made[name], codes, scene.rio.crs, scene.rio.transform())
-    return made
+        paths[name] = str(Path(folder) / f"{name}.tif")
+        write_classes(paths[name], codes, scene.rio.crs, scene.rio.transform())
+    return paths
 
 
 def tiles(scenes: pd.DataFrame, folder: str | os.PathLike, size: int = 128) -> pd.DataFrame:
@@ -106,8 +106,8 @@ def tiles(scenes: pd.DataFrame, folder: str | os.PathLike, size: int = 128) -> p
     )
 
 
-def fewer(tiles: pd.DataFrame, path: str | os.PathLike, train: int, test: int) -> pd.DataFrame:
-    """Keep so many training and test tiles of an index, and write it anew."""
+def first_tiles(tiles: pd.DataFrame, path: str | os.PathLike, train: int, test: int) -> pd.DataFrame:
+    """Keep the first training and test tiles of an index, and write it again."""
     parts = [tiles[tiles["split"] == side].head(count) for side, count in (("train", train), ("test", test))]
     kept = pd.concat(parts, ignore_index=True)
     with atomic_write(path) as place:
@@ -151,22 +151,24 @@ def learn(folder: str | os.PathLike, teacher: str, scenes: pd.DataFrame, epochs:
     return predict(out / "model.keras", scenes["path"], out / "maps").set_index("scene")["map"].to_dict()
 
 
-def agreement(made: Mapping[str, Maps], labels: Mapping[str, Maps], truth: Maps) -> pd.DataFrame:
+def agreement(predictions: Mapping[str, Maps], labels: Mapping[str, Maps], truth: Maps) -> pd.DataFrame:
     """Return the share of pixels in which networks' maps agree with their own labels, and with the truth."""
-    own = {name: {scene: labels[name][scene] for scene in maps} for name, maps in made.items()}
-    found = {
-        "with its own labels": {name: evaluate(maps, own[name])["accuracy"] for name, maps in made.items()},
-        "with the truth": {name: evaluate(maps, truth)["accuracy"] for name, maps in made.items()},
-    }
-    return pd.DataFrame(found).round(3)
+    rows = {}
+    for name, maps in predictions.items():
+        own = {scene: labels[name][scene] for scene in maps}
+        rows[name] = {
+            "with its own labels": evaluate(maps, own)["accuracy"],
+            "with the truth": evaluate(maps, truth)["accuracy"],
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").round(3)
 
 
-def recalls(made: Mapping[str, Raster | Maps], truth: Raster | Maps) -> pd.DataFrame:
+def recalls(predictions: Mapping[str, Raster | Maps], truth: Raster | Maps) -> pd.DataFrame:
     """Return which share of each class (rows) several maps find (columns)."""
-    found = {name: evaluate(each, truth)["classes"] for name, each in made.items()}
-    shares = {
-        name: {kind: scores["recall"] for kind, scores in classes.items()} for name, classes in found.items()
-    }
+    shares = {}
+    for name, maps in predictions.items():
+        classes = evaluate(maps, truth)["classes"]
+        shares[name] = {kind: scores["recall"] for kind, scores in classes.items()}
     return pd.DataFrame(shares).astype(float).round(3)
 
 

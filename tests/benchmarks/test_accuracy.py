@@ -10,7 +10,7 @@ from benchmarks.accuracy import AUTO, MAN, run
 TINY = {"epochs": 1, "batch": 4, "width": 2, "depth": 2}
 
 
-def test_rows_are_the_tables(tmp_path):
+def test_rows_repeat_the_scores_and_differences(tmp_path):
     small = study.Benchmark.load("hard", 128, 2, 1, 2)
     rows, raw = run([small], (0,), tmp_path, ("rgb",), ranks=1, launcher="inprocess", **TINY)
     save(tmp_path / "out.json", rows, raw, {})
@@ -39,7 +39,7 @@ def test_rows_are_the_tables(tmp_path):
     assert raw["table 4"][0]["paper"] == 0.9139 and raw["table 4"][1]["truth"] is None
 
 
-def test_the_committed_file_is_of_the_committed_scenes():
+def test_committed_figures_are_of_the_committed_scenes():
     from conftest import ROOT
 
     saved = json.loads((ROOT / "docs" / "bench_accuracy.json").read_text())

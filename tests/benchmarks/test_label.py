@@ -16,7 +16,7 @@ from benchmarks.published_form import (
 )
 
 
-def test_bench_label_writes_rows_and_what_they_are_made_of(tmp_path):
+def test_label_writes_rows_and_raw_timings(tmp_path):
     parts = ("onecore", "scope", "illumination", "linear")
     asked = ("label", "--scenes", 4, "--size", 256, "--json", tmp_path / "b.json", "--part", *parts)
     done = command(*asked, module="benchmarks")
@@ -34,19 +34,19 @@ def test_bench_label_writes_rows_and_what_they_are_made_of(tmp_path):
         assert each["what"] in done.stdout
 
 
-def test_wrong_arguments_are_one_line(tmp_path):
+def test_wrong_arguments_are_errors_of_one_line(tmp_path):
     for wrong in (("--part", "colour"), ("--scenes", 1)):
         done = command("label", *wrong, module="benchmarks")
         assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
 
 
-def test_targets_are_judged():
+def test_rows_compare_values_with_targets():
     assert row("p", "w", 2.5, ">= 2.5")["met"] and not row("p", "w", 1.7, "<= 1.6")["met"]
     assert row("p", "w", 1)["met"] is None
     assert "**missed**" in table([row("p", "w", 1.7, "<= 1.6")])
 
 
-def test_both_forms_are_ours():
+def test_published_and_lean_forms_give_the_same_labels():
     scene, _ = sik.scenes.synthetic_scene(3, (300, 310), cloud=0.4)
     rgb = np.ascontiguousarray(scene.values.transpose(1, 2, 0))
     ours = sik.label(scene, nodata="ignore").values
@@ -57,6 +57,6 @@ def test_both_forms_are_ours():
     np.testing.assert_array_equal(label_three_channels(rgb), np.array(COLOURS, np.uint8)[plain])
 
 
-def test_scenes_beyond_the_distinct_ones_are_the_same_bytes(tmp_path):
+def test_scenes_beyond_the_distinct_ones_are_copies(tmp_path):
     paths = write_scenes(tmp_path, 8, 64)
     assert len(paths) == 8 and paths[6].read_bytes() == paths[0].read_bytes() != paths[1].read_bytes()

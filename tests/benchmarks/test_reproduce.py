@@ -24,15 +24,15 @@ SMALL = {
 }
 
 
-def run(folder, given):
+def run(folder, parameters):
     """Execute the notebook as papermill does; return it and what it wrote."""
     import papermill
 
-    given = given | {"run_dir": str(folder / "run")}
+    parameters = parameters | {"run_dir": str(folder / "run")}
     done = papermill.execute_notebook(
         str(NOTEBOOK),
         str(folder / "done.ipynb"),
-        given,
+        parameters,
         progress_bar=False,
         kernel_name="python3",
         cwd=str(folder),
@@ -40,8 +40,8 @@ def run(folder, given):
     return done, json.loads((folder / "run" / "reproduction.json").read_text())
 
 
-def check(done, found, seeds):
-    four = {(row["network"], row["images"]): row for row in found["table_4"]}
+def check(done, tables, seeds):
+    four = {(row["network"], row["images"]): row for row in tables["table_4"]}
     assert {key: row["paper"] for key, row in four.items()} == {
         ("U-Net-Man", "original"): 0.9139,
         ("U-Net-Man", "filtered"): 0.984,
@@ -51,8 +51,8 @@ def check(done, found, seeds):
     assert four["U-Net-Auto", "filtered"]["table"] == 1 and four["U-Net-Auto", "original"]["table"] is None
     assert all(0 < row["truth"] <= 1 and 0 < row["learned"] <= 1 for row in four.values())
     assert four["U-Net-Man", "original"]["truth"] == four["U-Net-Man", "original"]["learned"]
-    assert len(found["table_5"]) == 4 and len(found["figure_13"]) == 12 and len(found["similarity"]) == 2
-    assert len(found["trained"]) == 4 * seeds and len(found["differences"]) == 4 * seeds
+    assert len(tables["table_5"]) == 4 and len(tables["figure_13"]) == 12 and len(tables["similarity"]) == 2
+    assert len(tables["trained"]) == 4 * seeds and len(tables["differences"]) == 4 * seeds
     shown = " ".join(
         text
         for cell in done.cells
@@ -78,7 +78,7 @@ def check(done, found, seeds):
     )
 
 
-def test_the_notebook_at_its_smallest(tmp_path):
+def test_small_notebook_writes_all_tables(tmp_path):
     check(*run(tmp_path, SMALL), 1)
 
 
@@ -92,17 +92,17 @@ def test_the_notebook_outside_a_checkout_is_an_error_with_a_way_out(monkeypatch)
 
 
 @pytest.mark.exhaustive
-def test_the_notebook_as_it_is(tmp_path):
+def test_notebook_with_its_own_parameters_writes_all_tables(tmp_path):
     check(*run(tmp_path, {}), 3)
 
 
 @pytest.mark.exhaustive
-def test_the_papers_protocol_on_little(tmp_path):
+def test_papers_protocol_writes_all_tables(tmp_path):
     protocol = {"split": "tile", "original": "grey", "normalisation": "l2", "augment": False}
     check(*run(tmp_path, SMALL | protocol | {"training": 4}), 1)
 
 
-def test_it_is_no_stage_of_the_chain():
+def test_notebook_is_no_stage_of_the_chain():
     from seaicekit import pipeline
 
     assert NOTEBOOK.stem not in pipeline.STAGES and NOTEBOOK.parent == pipeline.notebooks()

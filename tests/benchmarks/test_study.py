@@ -24,7 +24,7 @@ def done(tmp_path_factory):
     return material, study.predict(material, study.variants("rgb"), (0,), progress=False)
 
 
-def test_the_committed_scenes():
+def test_committed_groups_share_no_seed():
     known = yaml.safe_load(PRESET.read_text())
     seeds = [
         seed
@@ -41,12 +41,12 @@ def test_the_committed_scenes():
 
 
 @pytest.mark.parametrize("wrong", [{"name": "easy"}, {"heldout": 0}, {"training": 1001}, {"split": "row"}])
-def test_a_benchmark_that_cannot_be(wrong):
+def test_impossible_benchmarks_are_refused(wrong):
     with pytest.raises(sik.InputError, match="setting|heldout|training|split"):
         study.Benchmark.load(**wrong)
 
 
-def test_groups_share_no_scene_and_networks_never_see_what_is_scored(done):
+def test_groups_share_no_scene_and_held_out_ones_are_not_trained_on(done):
     material, _ = done
     tiles = material.tiles.groupby("scene")["split"].nunique()
     assert (tiles == 1).all()
@@ -61,7 +61,7 @@ def test_groups_share_no_scene_and_networks_never_see_what_is_scored(done):
     assert not set(table["scene"]) & set(material.of("heldout")[0].index)
 
 
-def test_the_cloud_of_a_tile_is_known(done):
+def test_cloud_of_a_tile_is_the_true_share(done):
     material, _ = done
     for name, rows in material.tiles.groupby("scene"):
         assert (rows["cloud"] > 0).any() == name.endswith("cloudy")
@@ -73,7 +73,7 @@ def test_the_cloud_of_a_tile_is_known(done):
     assert np.average(rows["cloud"], weights=pixels) == pytest.approx(whole[valid].mean())
 
 
-def test_points_are_of_the_truth_and_cuts_fit_them(done):
+def test_points_have_the_true_class_and_cuts_are_fitted(done):
     material, _ = done
     training = material.of("training")[0]
     points = draw(training["truth"], 10)
@@ -86,7 +86,7 @@ def test_points_are_of_the_truth_and_cuts_fit_them(done):
     assert rule.thresholds == material.filter_cuts and rule.cloud_filter
 
 
-def test_what_is_there_is_taken_and_other_settings_are_refused(done):
+def test_results_are_reused_and_other_settings_are_refused(done):
     material, maps = done
     model = material.folder / "models" / "auto-rgb-0" / "model.keras"
     before = model.stat().st_mtime_ns
@@ -100,7 +100,7 @@ def test_what_is_there_is_taken_and_other_settings_are_refused(done):
     pd.testing.assert_frame_equal(again.tiles, material.tiles)
 
 
-def test_scores_stand_beside_their_baselines(done):
+def test_scores_have_their_baselines(done):
     material, maps = done
     truth, labels = (study.score(material, maps, reference=name, draws=50) for name in ("truth", "labels"))
     rules = set(truth["rule"])
@@ -149,7 +149,7 @@ def test_differences_name_their_rules(done):
         study.differences(material, maps, [("a guess", CALIBRATED)])
 
 
-def test_errors_are_parted_by_the_labels(done):
+def test_errors_are_divided_by_whether_the_label_was_wrong(done):
     material, maps = done
     rule = "U-Net-Auto on rgb"
     found = study.inherited(material, maps, [rule]).loc[rule]
@@ -161,7 +161,7 @@ def test_errors_are_parted_by_the_labels(done):
         assert found["map wrong"][stratum] == pytest.approx(1 - right[stratum])
 
 
-def test_tables_of_the_paper(done):
+def test_tables_hold_the_papers_numbers_and_ours(done):
     material, maps = done
     truth, labels = (study.score(material, maps, reference=name, draws=50) for name in ("truth", "labels"))
     four = study.table_4(truth, labels)
@@ -196,7 +196,7 @@ def test_a_random_split_of_tiles_leaks_as_the_papers_does(tmp_path):
     assert counts["heldout"] == round(0.2 * (counts["heldout"] + counts["train"]))
 
 
-def test_names():
+def test_names_of_variants():
     assert Variant("auto", "filtered").name == "U-Net-Auto on filtered"
     assert [each.folder for each in study.variants("grey")] == ["auto-grey", "man-grey"]
     with pytest.raises(sik.InputError, match="inputs"):

@@ -36,7 +36,7 @@ def text(notebook):
     return "\n".join(cell.source for cell in notebook.cells)
 
 
-def worked(path, given):
+def solved(path, given):
     """Return a lesson with other parameters, a number for each guess, and each exercise done wrong, then right.
 
     The right answers are the lesson's own solutions, from the parts that fold out.
@@ -62,7 +62,7 @@ def worked(path, given):
     return parameterize_notebook(notebook, given)
 
 
-def said(cell):
+def output_text(cell):
     """Return what a cell has shown as text."""
     return "".join(
         output.get("text", "") + output.get("data", {}).get("text/plain", "") for output in cell.outputs
@@ -71,11 +71,11 @@ def said(cell):
 
 def check_outputs(notebook, number):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    guesses = [said(cell) for cell in code if "guess = 50" in cell.source]
+    guesses = [output_text(cell) for cell in code if "guess = 50" in cell.source]
     assert len(guesses) >= 2
     for shown in guesses:
         assert re.search(r"your guess: 50.*\nthe truth: [\d.e+-]+", shown), shown
-    answers = [said(cell) for cell in code if re.search(r'check\("\d\.\d"', cell.source)]
+    answers = [output_text(cell) for cell in code if re.search(r'check\("\d\.\d"', cell.source)]
     assert [shown.split(".")[0] for shown in answers] == ["Not yet", "Right"] * len(EXERCISES[number])
     encoded = [output.get("data", {}).get("image/png") for cell in code for output in cell.outputs]
     pictures = [cv2.imdecode(np.frombuffer(base64.b64decode(each), np.uint8), 1) for each in encoded if each]
@@ -92,37 +92,39 @@ def lab(tmp_path_factory):
 
 
 @pytest.mark.parametrize("number", PATHS)
-def test_a_lesson_on_one_core_in_little_memory(lab, number):
-    notebook = worked(PATHS[number], SMALL[number])
+def test_small_lesson_runs_on_one_core_in_little_memory(lab, number):
+    notebook = solved(PATHS[number], SMALL[number])
     with memory_watch(lab[1]) as memory:
         seconds = execute(lab[0], f"notebooks/lessons/{PATHS[number].name}", notebook)
         left = psutil.wait_procs(psutil.Process(lab[1]).children(recursive=True), timeout=20)[1]
     assert not left, "nothing stays running"
     assert 0.2e9 < memory["peak"] <= MOST_GB * 1e9 and 1 < seconds <= MOST_SECONDS
     check_outputs(notebook, number)
-    shown = " ".join(said(cell) for cell in notebook.cells if cell.cell_type == "code")
+    shown = " ".join(output_text(cell) for cell in notebook.cells if cell.cell_type == "code")
     if number == 5:
         assert "weights of the two ranks are equal: True" in shown and "equal in 4 of 4 scenes" in shown
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("number", PATHS)
-def test_a_lesson_as_it_is(lab, number):
-    notebook = worked(PATHS[number], {})
+def test_lesson_with_its_own_parameters_keeps_the_limits(lab, number):
+    notebook = solved(PATHS[number], {})
     with memory_watch(lab[1]) as memory:
         seconds = execute(lab[0], f"notebooks/lessons/{PATHS[number].name}", notebook)
     assert memory["peak"] <= MOST_GB * 1e9 and seconds <= MOST_SECONDS
     check_outputs(notebook, number)
     if number == 4:  # what the lesson is about
         cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-        truths = [float(found) for cell in cells for found in re.findall(r"the truth: ([\d.]+)", said(cell))]
+        truths = [
+            float(found) for cell in cells for found in re.findall(r"the truth: ([\d.]+)", output_text(cell))
+        ]
         right = next(
-            float(found) for cell in cells for found in re.findall(r"are right: ([\d.]+)%", said(cell))
+            float(found) for cell in cells for found in re.findall(r"are right: ([\d.]+)%", output_text(cell))
         )
         assert truths[0] > right + 5 and abs(truths[1] - right) < 4
 
 
-def test_lessons_say_what_they_are_and_lead_to_one_another():
+def test_lessons_begin_with_a_table_and_link_to_the_next():
     for number, path in PATHS.items():
         written = text(nbformat.read(path, 4))
         assert written.startswith(f"# Lesson {number} · ")
@@ -149,7 +151,7 @@ def test_claimed_time_and_memory_are_measured():
         assert found["gigabytes"] <= MOST_GB and found["seconds"] <= MOST_SECONDS
 
 
-def test_guesses_stay_beside_the_truth():
+def test_predict_shows_guess_and_truth():
     assert "None" in lessons.predict(None, 12.0).text and not lessons.predict(None, 12.0).bars
     near, high = lessons.predict(13, 12.5, "%"), lessons.predict(80.0, 12.5, "%")
     assert near.bars == (("your guess", 13.0), ("the truth", 12.5)) and "well guessed" in near.text
@@ -168,7 +170,7 @@ def material(tmp_path_factory):
     return lessons.make(tmp_path_factory.mktemp("dim"), {24: 0.0}, 200, light=0.7).iloc[0]
 
 
-def test_checks_compute_their_answers(material):
+def test_checks_compute_the_answer_from_the_material(material):
     truth = sik.scenes.read_codes(material.truth)
     counts = np.bincount(truth.ravel(), minlength=256)
     ice = counts[1] + counts[2]
@@ -243,7 +245,7 @@ def test_laws_against_closed_forms():
         assert sent == [2 * (ranks - 1) * 30 // ranks] * ranks
 
 
-def test_mistakes_are_as_many_of_either_kind(tmp_path):
+def test_both_kinds_of_mistakes_are_equally_many(tmp_path):
     scenes = lessons.make(tmp_path, {61: 0.0, 62: 0.0}, 128)
     made = {how: lessons.mislabel(scenes, tmp_path / how, how, 110) for how in ("random", "systematic")}
     for name, truth in scenes.truth.items():

@@ -61,7 +61,7 @@ def resolved(manifest, pointer):
     return manifest
 
 
-def test_a_runs_manifest_follows_the_schema_and_the_schema_knows_the_notebooks(demo, validator):
+def test_manifest_follows_the_schema_and_the_schema_has_all_parameters(demo, validator):
     validator.validate(demo[1])
     known = validator._resolver.lookup("parameters.json").contents["properties"]
     assert set(known) == set(pipeline.defaults()) and all(each["description"] for each in known.values())
@@ -69,7 +69,7 @@ def test_a_runs_manifest_follows_the_schema_and_the_schema_knows_the_notebooks(d
         assert list(validator.iter_errors(demo[1] | broken)), broken
 
 
-def test_every_figure_of_the_report_is_in_the_manifest_by_its_key(demo):
+def test_every_figure_of_the_report_is_in_the_manifest_under_its_key(demo):
     page = Page((demo[0] / "report.html").read_text())
     manifest = json.loads((demo[0] / "run.json").read_text())  # another test may have run the demo again
     assert len(page.figures) > 120
@@ -90,7 +90,7 @@ def test_every_figure_of_the_report_is_in_the_manifest_by_its_key(demo):
     assert not re.findall(r".{20}\d.{20}", rest.replace("\n", " ")), names
 
 
-def test_a_page_can_be_written_anew_and_opens_offline(demo, tmp_path):
+def test_page_written_again_is_the_same_and_opens_offline(demo, tmp_path):
     shutil.copytree(demo[0], tmp_path / "run")
     before = (tmp_path / "run" / "report.html").read_text()
     (tmp_path / "run" / "report.html").unlink()
@@ -101,7 +101,7 @@ def test_a_page_can_be_written_anew_and_opens_offline(demo, tmp_path):
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}"
 
 
-def test_whatever_a_manifest_holds_is_text(demo, tmp_path):
+def test_values_of_a_manifest_are_escaped(demo, tmp_path):
     """Names and metadata of files come from anywhere; here all of them at once want to be code."""
     (tmp_path / "run").mkdir()
 
@@ -166,7 +166,7 @@ def test_runs_tested_on_other_scenes_are_named(demo, tmp_path):
         assert ("tested on other scenes" in page) == told == ("Best of a column" not in page)
 
 
-def test_a_manifest_that_is_damaged_is_told(demo, tmp_path):
+def test_damaged_manifests_are_refused(demo, tmp_path):
     for text in ("{", '{"metrics": {}}'):
         (tmp_path / "run.json").write_text(text)
         for use in (report.write, lambda folder: report.compare([folder, demo[0]], tmp_path / "both.html")):
