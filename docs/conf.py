@@ -1,7 +1,4 @@
-"""How the pages are made.
-
-README and guide, the reference from docstrings, notebooks as a run executed them.
-"""
+"""How the pages are made: the guide, the reference from docstrings, notebooks as a run executed them."""
 
 import base64
 import json
@@ -31,14 +28,15 @@ default_role = "py:obj"
 maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
 autosummary_ignore_module_all = False
+# Sphinx refuses two descriptions of a class that both name its file's module as the canonical one.
+autosummary_context = {"described_once": ["Thresholds", "ThresholdTuner"]}
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 suppress_warnings = [
-    "myst.header",  # a part of the README begins below the page's title
-    "ref.python",  # a class is there under its module's name and under the package's
+    "ref.python",  # a name is described under its folder and under the package
 ]
 nb_execution_mode = "off"
 nb_output_stderr = "remove"

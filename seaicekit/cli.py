@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run",
         help="the whole chain on a folder of images",
-        epilog="The parameters are those of the notebooks' parameters cells, listed in the README; "
+        epilog="The parameters are those of the notebooks' parameters cells, listed in docs/guide/parameters.md; "
         "for example: -p water_max 80 -p epochs 30. A list makes a run of each value: -p epochs '[15, 30]'. Stages "
         "in DIR that nothing has changed for are left as they are, so the same command goes on where a run was "
         "stopped. Exit codes: 0 done; 1 a notebook failed, or with --strict a scene was set aside; 2 wrong input; "

@@ -147,7 +147,19 @@ SMALL = ["-p", "synthetic_count", 4, "-p", "synthetic_size", 512, "-p", "engine"
 
 @pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
-def test_a_wheel_alone_runs_up_to_training_and_says_before_what_training_needs(clean, tmp_path):
+def test_a_wheel_without_extras_labels_and_draws_and_functions_name_their_extra(clean, tmp_path):
+    folder, _ = clean
+    shutil.copy(ROOT / "tests" / "light.py", tmp_path)
+    run(tmp_path, folder / "venv" / "bin" / "python", "light.py", tmp_path)
+    check_extras_are_named(tmp_path)
+    done = run(tmp_path, folder / "venv" / "bin" / "seaicekit", "run", *SMALL, check=False)
+    assert done.returncode == 2 and not (tmp_path / "run").exists()
+    assert done.stderr == ("seaicekit: running notebooks needs papermill: pip install 'seaicekit[batch]'\n")
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(1800)
+def test_a_wheel_runs_up_to_training_and_says_before_what_training_needs(clean, tmp_path):
     folder, wheel = clean
     seaicekit = folder / "venv" / "bin" / "seaicekit"
 
@@ -159,6 +171,7 @@ def test_a_wheel_alone_runs_up_to_training_and_says_before_what_training_needs(c
             f"training needs the extra 'train' ({reason})" in done.stderr and training.INSTALL in done.stderr
         )
 
+    run(tmp_path, "uv", "pip", "install", "--python", folder / "venv", f"{wheel}[batch,lab,spark]")
     refused("TensorFlow is not installed")
     for stage in ("01_scenes", "02_calibrate", "03_autolabel"):
         done = run(tmp_path, seaicekit, "run", *SMALL, "--only", stage, check=False)

@@ -128,25 +128,33 @@ def test_readme_numbers_come_from_the_demos_file():
     assert told in (ROOT / "README.md").read_text()
 
 
-def test_figures_of_the_benchmark_in_the_readme_are_measured():
-    files = (
-        ROOT / "docs" / f"bench_{name}.json" for name in ("label", "engines", "tuner", "train", "predict")
-    )  # the later one counts
-    rows = [row for file in files for row in json.loads(file.read_text())["rows"]]
-    saved = {row["what"]: row for row in rows} | {f"{row['part']}: {row['what']}": row for row in rows}
-    shown = re.findall(r"^\| (.+?) \| ([\d.e+-]+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
-    shown = [(what, value) for what, value in shown if what in saved]
+def guide():
+    """Return the text of the guide's pages."""
+    return "\n".join(path.read_text() for path in sorted((ROOT / "docs" / "guide").glob("*.md")))
+
+
+def rows(name):
+    """Return the rows of a benchmark's file."""
+    return json.loads((ROOT / "docs" / f"{name}.json").read_text())["rows"]
+
+
+def test_figures_of_the_benchmarks_in_the_guide_are_measured():
+    names = ("label", "engines", "tuner", "train", "predict")  # the later one counts
+    found = [row for name in names for row in rows(f"bench_{name}")]
+    saved = {row["what"]: row for row in found} | {f"{row['part']}: {row['what']}": row for row in found}
+    shown = re.findall(r"^\| (.+?) \| ([\d.e+-]+) \| (.*?) \|$", guide(), re.MULTILINE)
+    shown = [each for each in shown if each[0] in saved]
     assert len(shown) >= 30
-    for what, value in shown:
+    for what, value, target in shown:
         assert float(value) == float(f"{saved[what]['value']:.4g}"), what
+        wanted = saved[what]["target"].replace(">=", "≥").replace("<=", "≤")
+        assert target == wanted, what
 
 
-def test_accuracies_in_the_readme_are_measured():
+def test_accuracies_in_the_guide_are_measured():
     raw = json.loads((ROOT / "docs" / "bench_accuracy.json").read_text())["raw"]
     shown = re.findall(
-        r"^\| (.+?) \| ([\d.]+)(?: ± [\d.]+)? \| ([\d.]+)(?: ± [\d.]+)? \|$",
-        (ROOT / "README.md").read_text(),
-        re.MULTILINE,
+        r"^\| (.+?) \| ([\d.]+)(?: ± [\d.]+)? \| ([\d.]+)(?: ± [\d.]+)? \|$", guide(), re.MULTILINE
     )
     assert len(shown) == 6
     for rule, *values in shown:
@@ -154,6 +162,35 @@ def test_accuracies_in_the_readme_are_measured():
             wanted = {"rule": rule, "stratum": "all", "score": "accuracy", "class": ""}
             [row] = [row for row in raw[setting]["scores"] if wanted.items() <= row.items()]
             assert value == f"{100 * row['mean']:.1f}", (rule, setting)
+
+
+def test_figures_of_options_in_the_guide_are_measured():
+    found = {row["what"]: row for row in rows("bench_label")}
+
+    def accuracy(what):
+        return f"{found[what]['value']:.3f}"
+
+    def noted(what):
+        return float(re.match(r"[\d.]+", found[what]["note"])[0])
+
+    tile = "cloudy: accuracy, by tile, window"
+    dark = ("light 0.7, cuts alone: accuracy, normalised", "light 0.7, filter and cuts: accuracy, normalised")
+    sentences = (
+        f"{noted(f'{tile} 155')} % of the labels change with the window kept, {noted(f'{tile} 19')} % with",
+        f"Accuracy is {accuracy('cloudy: accuracy, whole scene')} by scene, {accuracy(f'{tile} 155')} and "
+        f"{accuracy(f'{tile} 19')} by tile.",
+        f"at 0.7 of the light the cuts alone score {noted(dark[0]):.2f}, and {found[dark[0]]['value']:.2f} with",
+        f"With the cloud filter they score {noted(dark[1]):.2f} and {found[dark[1]]['value']:.2f},",
+    )
+    for sentence in sentences:
+        assert sentence in guide()
+
+
+def test_readme_is_short_and_begins_with_the_two_commands():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 130
+    for command in ("seaicekit demo", "pytest"):
+        assert any(line.startswith(f"pip install uv && uv run {command} ") for line in lines[:20])
 
 
 @pytest.mark.exhaustive  # some forty seconds without a cache

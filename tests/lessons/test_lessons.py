@@ -138,16 +138,14 @@ def test_lessons_begin_with_a_table_and_link_to_the_next():
 
 def test_claimed_time_and_memory_are_measured():
     raw = json.loads((ROOT / "docs" / "lessons.json").read_text())["raw"]
-    readme, index = (
-        (ROOT / "README.md").read_text(),
-        text(nbformat.read(ROOT / "notebooks" / "index.ipynb", 4)),
-    )
+    page = (ROOT / "docs" / "guide" / "learn.md").read_text()
+    index = text(nbformat.read(ROOT / "notebooks" / "index.ipynb", 4))
     for path in PATHS.values():
         found, written = raw[path.stem], text(nbformat.read(path, 4))
         claim = re.search(r"about (\d+) minutes; the computer needs (?:less than )?(\d) of them", written)
         assert found["seconds"] <= 60 * int(claim[2]) <= found["seconds"] + 90
         assert re.search(rf"{path.name}\) \|.*\| {claim[1]} minutes \|", index)
-        assert f"| {found['gigabytes']:.2f} | {found['seconds']:.0f} |" in readme
+        assert f"| {found['gigabytes']:.2f} | {found['seconds']:.0f} |" in page
         assert found["gigabytes"] <= MOST_GB and found["seconds"] <= MOST_SECONDS
 
 
