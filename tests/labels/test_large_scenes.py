@@ -142,8 +142,12 @@ def test_killed_at_any_moment_a_run_goes_on_to_the_same_bytes(several, undisturb
 @pytest.mark.parametrize("engine", ["serial", "processes", "dask", "spark"])
 def test_killed_many_times(several, undisturbed, tmp_path, engine):
     longest = duration(several, tmp_path / "timed", engine)
-    for seed in range(8):
-        print(killed_and_run_again(several, undisturbed, tmp_path / str(seed), engine, 100 + seed, longest))
+    told = [
+        killed_and_run_again(several, undisturbed, tmp_path / str(seed), engine, 100 + seed, longest)
+        for seed in range(8)
+    ]
+    print(*told, sep="\n")
+    assert any("killed" in line for line in told)
 
 
 def test_unchanged_scenes_are_left_and_changed_ones_made_anew(several, tmp_path):
@@ -264,6 +268,7 @@ def test_ctrl_c_leaves_no_scratch_and_no_process(several, tmp_path):
     while not list((tmp_path / "out").glob(".scratch/*/*")) and process.poll() is None:
         time.sleep(0.02)
     family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 2  # the workers
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode != 0
