@@ -161,13 +161,13 @@ def same(one, other):
 
 @pytest.fixture(scope="module")
 def killed(undisturbed, tmp_path_factory):
-    """The same run elsewhere, killed three times and finished."""
+    """The same run elsewhere, killed twice and finished."""
     folder = tmp_path_factory.mktemp("killed") / "again"
-    print("killed after", killed_and_finished(folder, 1, 3, undisturbed[1]))
+    print("killed after", killed_and_finished(folder, 1, 2, undisturbed[1]))
     return folder
 
 
-def test_killed_thrice_a_run_elsewhere_ends_bit_for_bit_as_an_undisturbed_one(undisturbed, killed):
+def test_killed_twice_a_run_elsewhere_ends_bit_for_bit_as_an_undisturbed_one(undisturbed, killed):
     same(undisturbed[0], killed)
     assert partial(killed.parent) == []
 
@@ -218,7 +218,7 @@ def test_nothing_outlives_a_killed_parent_or_ctrl_c_and_the_same_command_goes_on
     run.started.kill()
     assert run.left_after(20) == []
     for end in ("kill", "ctrl-c"):
-        run = Run(tmp_path / "run", SPARK)
+        run = Run(tmp_path / "run", SPARK | {"engine": "serial"})
         run.wait_for("04_train")
         run.wait_for_process("ipyparallel.engine", 2)
         if end == "kill":

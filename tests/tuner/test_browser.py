@@ -1,5 +1,6 @@
 """The tuner by hand: a real JupyterLab and a real Voila in a real Chromium."""
 
+import contextlib
 import io
 import re
 import shutil
@@ -201,19 +202,38 @@ def page_markdown(folder):
     return sum(cell["cell_type"] == "markdown" for cell in notebook["cells"])
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 800)])
-def test_voila_page(page, small, tmp_path, theme, width):
+@contextlib.contextmanager
+def voila(page, folder, small, theme, width):
+    """Open the tuner's page, served by Voila, in a window of some width."""
     page.set_viewport_size({"width": width, "height": 1000})
-    shutil.copy(ROOT / "notebooks" / "tuner.ipynb", tmp_path)
-    (tmp_path / "calibration" / "synthetic").mkdir(parents=True)
-    shutil.copytree(small[0] / "scenes", tmp_path / "calibration" / "synthetic" / "scenes")
-    with serving(tmp_path, "tuner.ipynb", f"--theme={theme}", f"--token={TOKEN}", app="voila") as address:
+    shutil.copy(ROOT / "notebooks" / "tuner.ipynb", folder)
+    shutil.copytree(small[0] / "scenes", folder / "calibration" / "synthetic" / "scenes")
+    with serving(folder, "tuner.ipynb", f"--theme={theme}", f"--token={TOKEN}", app="voila") as address:
         page.goto(f"{address}/?token={TOKEN}")
         ready(page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        for part in (".leaflet-container", ".bqplot", "button:text-is('save')"):
-            place = page.locator(part).first.bounding_box()
-            assert place["x"] >= 0 and place["x"] + place["width"] <= width, part
+        yield
+        page.goto("about:blank")
+
+
+def check_layout(page, width):
+    """Check that nothing is wider than the window and that text stands out from its background."""
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for part in (".leaflet-container", ".bqplot", "button:text-is('save')"):
+        place = page.locator(part).first.bounding_box()
+        assert place["x"] >= 0 and place["x"] + place["width"] <= width, part
+    text, ground = page.evaluate(
+        "() => { const style = getComputedStyle(document.querySelector('.widget-html-content'));"
+        "return [style.color, getComputedStyle(document.body).backgroundColor]; }"
+    )
+    shades = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (text, ground)]
+    assert abs(shades[0] - shades[1]) > 300
+    return shades
+
+
+def test_calibrating_in_voila(page, small, tmp_path):
+    with voila(page, tmp_path, small, "light", 1280):
+        text, ground = check_layout(page, 1280)
+        assert text < ground
         opaque(page)
         typed = page.locator(".widget-text input[type=number]").first
         typed.click()  # the mouse stays over the tuner
@@ -234,14 +254,18 @@ def test_voila_page(page, small, tmp_path, theme, width):
         page.keyboard.press("z")  # one press, one step
         page.wait_for_timeout(1500)
         assert page.locator("text=/of 1 points? right/").count() == 1
-        text, ground = page.evaluate(
-            "() => { const style = getComputedStyle(document.querySelector('.widget-html-content'));"
-            "return [style.color, getComputedStyle(document.body).backgroundColor]; }"
-        )
-        shades = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (text, ground)]
-        assert abs(shades[0] - shades[1]) > 300  # can be read
-        page.goto("about:blank")
     assert (tmp_path / "calibration" / "points.geojson").is_file()
+
+
+def test_voila_in_a_dark_theme_and_a_narrow_window(page, small, tmp_path):
+    with voila(page, tmp_path, small, "dark", 800):
+        text, ground = check_layout(page, 800)
+        assert text > ground
+        opaque(page)
+        page.evaluate("window.scrollTo(0, 0)")
+        check_overlay(page, sorted((small[0] / "scenes").iterdir())[0], cuts(page))
+        page.mouse.click(*pixel_at(page, (160, 160), 100, 80))
+        page.wait_for_selector("text=/of 1 points? right/")
 
 
 def test_tune_serves_on_loopback_with_a_token_until_it_is_stopped(small, tmp_path):
@@ -250,7 +274,8 @@ def test_tune_serves_on_loopback_with_a_token_until_it_is_stopped(small, tmp_pat
     found = (re.search(r"http://127\.0\.0\.1:\d+/\?token=\w+", line) for line in server.stderr)
     address = next(match[0] for match in found if match)
     children = psutil.Process(server.pid).children(recursive=True)
-    assert all(connection.laddr.ip == "127.0.0.1" for child in children for connection in listening(child))
+    open_at = {connection.laddr.ip for child in children for connection in listening(child)}
+    assert open_at == {"127.0.0.1"}
     page = urllib.request.urlopen(address.split("?")[0], timeout=30)
     assert "login" in page.url  # without the token there is only the way to give it
     server.send_signal(signal.SIGINT)
