@@ -13,7 +13,7 @@ from benchmarks.fit import SHAPES, SHARES, reached
 from seaicekit import thresholds
 from seaicekit.thresholds import Range
 
-DRAWS = 50
+DRAWS = 20
 
 
 @pytest.fixture(scope="module")
