@@ -32,6 +32,7 @@ def test_import_is_light():
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", "import seaicekit"], capture_output=True, text=True
     )
+    assert done.returncode == 0 and re.search(r"\bseaicekit\b", done.stderr)
     assert not re.search(r"\b(cv2|xarray|rasterio|pandas|numpy)\b", done.stderr)
 
 

@@ -453,7 +453,9 @@ def test_real_scenes_by_coordinates(modis, tmp_path):
     for each in features:
         del each["properties"]["scene"]
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}, default=int))
-    for each in ReferencePoints(modis, path):  # in the first scene that holds the place
+    made = ReferencePoints(modis, path)
+    assert len(made) > 0
+    for each in made:  # in the first scene that holds the place
         place = lonlat(paths[each.scene], each.row, each.col)
         for name in list(paths)[: list(paths).index(each.scene)]:
             with rasterio.open(paths[name]) as source:
