@@ -36,9 +36,21 @@ SMALL = {"epochs": 2, "batch": 2, "width": 2, "depth": 2}  # a training of secon
 ALONE = SMALL | {"ranks": 1, "launcher": "inprocess", "progress": False}
 
 
-# Files whose tests stay on one worker, for they share the demo; these and the next ones begin first.
+# Files whose tests stay on one worker, for they share the demo.
 DEMO = ("pipeline/test_pipeline", "test_browser", "report/test_report")
-LONG = ("pipeline/test_batch",)
+# Other files that take longest. All these begin first, so that the workers end at about the same time.
+LONG = (
+    "pipeline/test_batch",
+    "lessons/test_lessons",
+    "training/test_faults",
+    "training/test_loop",
+    "labels/test_large_scenes",
+    "tuner/test_browser",
+    "maps/test_browser",
+    "mapping/test_predict",
+    "benchmarks/test_reproduce",
+    "labels/test_batch",
+)
 
 
 def name_of(file):
