@@ -9,19 +9,21 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seaicekit.files import InputError, read_json, require, write_json
 from seaicekit.training import checkpoints
-from seaicekit.training.loop import plan
+from seaicekit.training.loop import Report, Training
+from seaicekit.training.plan import Plan
 from seaicekit.training.ranks import FOLDER, STALL, STALL_SECONDS, TrainingError, Watch
 from seaicekit.training.settings import Job, Ranks, Settings, TrainOptions
 
 if TYPE_CHECKING:
     from horovod.runner.http.http_server import RendezvousServer
+    from tqdm import tqdm
 
 OnEpoch = Callable[[list[dict]], None]
 
@@ -78,6 +80,8 @@ def train(
         A rank failed, was killed or hangs. The others are ended; ``resume=True`` goes on from the last
         checkpoint.
     """
+    from tqdm.auto import tqdm
+
     if not Path(tiles).is_file():
         raise InputError(f"{tiles}: no such tile index; make it with seaicekit.tiles.index_tiles")
     chosen = TrainOptions.of(settings, **options)
@@ -87,83 +91,69 @@ def train(
     require_horovod()
     if chosen.launcher == "ipyparallel":
         require("train", "launcher ipyparallel", "ipyparallel")
-    plan(job)  # so that what is wrong there is told before anything starts
-    with _Display(on_epoch, progress) as display:
-        if not job.resume:
-            checkpoints.clear(out_dir)
-            for name in ("history.csv", "training.json", "model.keras"):
-                (Path(out_dir) / name).unlink(missing_ok=True)
+    plan = Plan.of(job)  # so that its errors come before anything starts
+    if not job.resume:
+        checkpoints.clear(out_dir)
+        for name in ("history.csv", "training.json", "model.keras"):
+            (Path(out_dir) / name).unlink(missing_ok=True)
+    with tqdm(desc="starting", unit=" images", disable=not progress) as bar:
+        show = _reporter(bar, on_epoch)
         if chosen.launcher == "inprocess":
-            from seaicekit.training.loop import fit
-
-            fit(job, display)
+            Training(plan, show).run()
         else:
-            _watched(job, chosen, display)
+            _watch(job, chosen, show)
     return read_json(Path(out_dir) / "training.json")
 
 
-def _watched(job: Job, ranks: Ranks, display: _Display) -> None:
+def _reporter(bar: tqdm, on_epoch: OnEpoch | None) -> Report:
+    """Return what shows progress in a bar, new epochs to a callback, and new messages as warnings."""
+    shown = {"epochs": 0, "messages": 0}
+
+    def show(progress: dict) -> None:
+        epochs, messages = progress["epochs"], progress["messages"]
+        if bar.total is None:  # images of an earlier call are not this one's speed
+            bar.initial = bar.n = bar.last_print_n = progress["before"]
+            bar.total = progress["total"]
+            bar.unpause()
+        loss = f", val_loss {epochs[-1]['val_loss']:.3f}" if epochs else ""
+        bar.set_description(f"epochs done: {len(epochs)}{loss}", refresh=False)
+        bar.update(progress["done"] - bar.n)
+        for message in messages[shown["messages"] :]:
+            warnings.warn(message, stacklevel=2)
+        if on_epoch and len(epochs) > shown["epochs"]:
+            on_epoch(list(epochs))
+        shown.update(epochs=len(epochs), messages=len(messages))
+
+    return show
+
+
+def _watch(job: Job, ranks: Ranks, show: Report) -> None:
     """Run ranks in processes of their own, until all are done or one has failed."""
     start: Any = _ipyparallel if ranks.launcher == "ipyparallel" else _horovodrun
     with closing(Watch(job.out_dir)) as watch:
         try:
-            with closing(start(job, ranks, watch)) as running:  # closed, too, when display fails
+            with closing(start(job, ranks, watch)) as running:  # closed, too, when show fails
                 for _ in running:
-                    watch.look()
-                    display(watch.progress())
-            display(watch.progress())
+                    watch.check()
+                    progress = watch.progress()
+                    if progress:
+                        show(progress)
         finally:
-            watch.end()
-
-
-class _Display:
-    """Show progress as a bar, new epochs to a callback, and messages as warnings."""
-
-    def __init__(self, on_epoch: OnEpoch | None, shown: bool):
-        from tqdm.auto import tqdm
-
-        self._on_epoch, self._epochs, self._messages = on_epoch, 0, 0
-        self._bar = tqdm(desc="starting", unit=" images", disable=not shown)
-
-    def __call__(self, progress: dict | None) -> None:
-        if not progress:
-            return
-        bar = self._bar
-        if bar.total is None:  # what was done before, of a resumed training, is not this run's speed
-            bar.initial = bar.n = bar.last_print_n = progress["before"]
-            bar.total = progress["total"]
-            bar.unpause()
-        epochs = progress["epochs"]
-        loss = f", val_loss {epochs[-1]['val_loss']:.3f}" if epochs else ""
-        bar.set_description(f"epochs done: {len(epochs)}{loss}", refresh=False)
-        bar.update(progress["done"] - bar.n)
-        for message in progress["messages"][self._messages :]:
-            warnings.warn(message, stacklevel=2)
-        self._messages = len(progress["messages"])
-        if self._on_epoch and len(epochs) > self._epochs:
-            self._on_epoch(list(epochs))
-        self._epochs = len(epochs)
-
-    def __enter__(self) -> _Display:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._bar.close()
+            watch.kill()
 
 
 def horovod_problem() -> str | None:
-    """Say in words why no training could start here; None if one could.
+    """Return the reason why no training could start here; None if one could.
 
     Loads neither TensorFlow nor Horovod.
     """
     from importlib.util import find_spec
 
     horovod = find_spec("horovod")
-    for found, name in ((find_spec("tensorflow"), "TensorFlow"), (horovod, "Horovod")):
-        if not found:
+    for spec, name in ((find_spec("tensorflow"), "TensorFlow"), (horovod, "Horovod")):
+        if not spec:
             return f"{name} is not installed"
-    # pip builds Horovod for what it finds, which in a fresh environment is nothing, and says that all went
-    # well.
+    # pip builds Horovod for the frameworks it finds, in a fresh environment for none, without an error.
     folders = (horovod.submodule_search_locations if horovod else None) or ()
     if not any(file for folder in folders for file in Path(folder).glob("tensorflow/mpi_lib*.so")):
         return "Horovod was built without TensorFlow"
@@ -183,24 +173,19 @@ def require_horovod() -> None:
         raise InputError(f"training needs the extra 'train' ({reason}); {INSTALL}")
 
 
-def _rank(environment: dict[str, str], order: dict) -> None:
-    """Run a rank in an IPython engine."""
+def _rank(environment: dict[str, str], arguments: dict) -> None:
+    """Run a rank in an IPython engine, which gets this function without its module."""
     import os
 
     os.environ.update(environment)
     from seaicekit.training.ranks import run
 
-    run(**order)
+    run(**arguments)
 
 
-def _order(job: Job, also: list[int] | None = None) -> dict:
+def _arguments(job: Job, also: Sequence[int] = ()) -> dict:
     """Return the arguments of `seaicekit.training.ranks.run`."""
-    return {
-        "job": job.model_dump(),
-        "launcher": os.getpid(),
-        "host": platform.node(),
-        "also": also or [],
-    }
+    return {"job": job.model_dump(), "launcher": os.getpid(), "host": platform.node(), "also": list(also)}
 
 
 def _ipyparallel(job: Job, options: Ranks, watch: Watch) -> Iterator[None]:
@@ -209,7 +194,7 @@ def _ipyparallel(job: Job, options: Ranks, watch: Watch) -> Iterator[None]:
     from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
 
     ranks = options.ranks
-    plan = get_host_assignments(parse_hosts(f"localhost:{ranks}"), ranks)
+    slots = get_host_assignments(parse_hosts(f"localhost:{ranks}"), ranks)
     with ExitStack() as stack:
         try:
             cluster = ipp.Cluster(n=ranks, log_level=40, send_engines_connection_env=False)
@@ -220,15 +205,15 @@ def _ipyparallel(job: Job, options: Ranks, watch: Watch) -> Iterator[None]:
                 f"launcher: no engines can be started ({error}); free a port, or use horovodrun"
             ) from error
         stack.callback(server.stop)
-        server.init(plan)
+        server.init(slots)
         client.wait_for_engines(ranks, timeout=120)
-        order = _order(job, [cluster.controller.pid])
+        arguments = _arguments(job, [cluster.controller.pid])
         running = [
-            client[client.ids[slot.rank]].apply_async(_rank, _environment(slot, port), order) for slot in plan
+            client[client.ids[slot.rank]].apply_async(_rank, _environment(slot, port), arguments)
+            for slot in slots
         ]
-        stack.push(
-            lambda kind, *_: watch.end() if kind else None
-        )  # a rank that hangs does not end when it is asked to
+        # A rank that hangs does not end when the cluster asks it to.
+        stack.push(lambda kind, *_: watch.kill() if kind else None)
         while not all(result.ready() for result in running):
             yield
             for rank, result in enumerate(running):
@@ -257,7 +242,7 @@ def _raise_failure(rank: int, result: Any, watch: Watch) -> None:
     try:
         result.get()
     except RemoteError as error:
-        watch.look()  # may know more
+        watch.check()  # may know more
         raise TrainingError(f"rank {rank} failed: {error.ename}: {error.evalue}") from None
 
 
@@ -285,8 +270,8 @@ def _stall() -> dict[str, str]:
 
 def _horovodrun(job: Job, options: Ranks, watch: Watch) -> Iterator[None]:
     """Start Horovod's own launcher and yield while it runs."""
-    order = Path(job.out_dir) / FOLDER / "order.json"
-    write_json(order, _order(job))
+    arguments = Path(job.out_dir) / FOLDER / "arguments.json"
+    write_json(arguments, _arguments(job))
     interface = [] if options.hosts else ["--network-interfaces", "lo"]
     command = [
         str(Path(sys.executable).with_name("horovodrun")),
@@ -299,7 +284,7 @@ def _horovodrun(job: Job, options: Ranks, watch: Watch) -> Iterator[None]:
         sys.executable,
         "-m",
         "seaicekit.training",
-        str(order),
+        str(arguments),
     ]
     environment = os.environ | _stall() | {"TF_CPP_MIN_LOG_LEVEL": "2"}
     with tempfile.TemporaryFile("w+") as log:
@@ -310,16 +295,16 @@ def _horovodrun(job: Job, options: Ranks, watch: Watch) -> Iterator[None]:
                     time.sleep(LOOK_SECONDS)
             finally:
                 if process.poll() is None:
-                    watch.end()  # a rank that hangs does not end when it is asked to
+                    watch.kill()  # a rank that hangs does not end when it is asked to
                     process.terminate()
                     with suppress(subprocess.TimeoutExpired):
                         process.wait(END_SECONDS)
                     process.kill()
         if process.returncode:
-            watch.look()
+            watch.check()
             log.seek(0)
             lines = [line for line in log.read().splitlines() if line.strip()]
-            # What a rank said ("[1]<stderr>:…") tells more than what the launcher made of it.
+            # A rank's own lines ("[1]<stderr>:…") tell more than the launcher's.
             lines = [line for line in lines if "<stderr>" in line] or lines
             raise TrainingError(f"horovodrun ended with {process.returncode}:\n" + "\n".join(lines[-15:]))
     yield

@@ -1,6 +1,7 @@
-"""What a started rank and its launcher have to say to each other: progress, reasons, and who is still there.
+"""What a rank and its launcher tell each other: progress, errors, and which process a rank is.
 
-They talk by small files in the training's folder, so that it is the same whoever started the rank.
+They talk by small files in the training's folder, whoever started the rank: ``progress.json`` by rank 0, and
+one of each rank with its process and its state.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from seaicekit.training.settings import Job
 
 FOLDER = f"{PARTIAL}ranks"
 REPORT_SECONDS = 0.5  # between two reports of progress
-GRACE_SECONDS = 2.0  # after the first rank's failure, for the others to say what they know
+GRACE_SECONDS = 2.0  # after the first rank's failure, for the others to report theirs
 STALL = "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"  # Horovod's own check for ranks that do not come; ours, too
 STALL_SECONDS = 300
 AGAIN = "train again with resume=True to go on from the last checkpoint"
+# Errors of a rank that only follow from another rank's end.
+CONSEQUENCES = {"HorovodInternalError", "Terminated", "UnknownError"}
 
 
 class TrainingError(RuntimeError):
@@ -34,7 +37,7 @@ class TrainingError(RuntimeError):
 
 
 def run(job: dict, launcher: int, host: str, also: Sequence[int] = ()) -> None:
-    """Train as one of several ranks, telling the launcher.
+    """Train as one of several ranks, and report to the launcher.
 
     Parameters
     ----------
@@ -47,31 +50,37 @@ def run(job: dict, launcher: int, host: str, also: Sequence[int] = ()) -> None:
     also : sequence of int
         Processes to end with it.
     """
-    import psutil
-
     if host == platform.node():
         threading.Thread(target=_follow, args=(launcher, also), daemon=True).start()
     folder, rank = Path(job["out_dir"]) / FOLDER, os.environ["HOROVOD_RANK"]
-    here = {"pid": os.getpid(), "created": psutil.Process().create_time(), "host": platform.node()}
-    write_json(folder / f"{rank}.json", here)
-    last: dict = {"time": 0.0}
+    _write_state(folder, rank, "running")
+    last = 0.0
 
     def report(progress: dict) -> None:
-        if time.monotonic() - last["time"] > REPORT_SECONDS or progress["done"] == progress["total"]:
-            last["time"] = time.monotonic()
+        nonlocal last
+        if time.monotonic() - last > REPORT_SECONDS or progress["done"] == progress["total"]:
+            last = time.monotonic()
             write_json(folder / "progress.json", progress)
 
     try:
         fit(Job(**job), report)
     except Exception as error:
-        _tell(folder, rank, type(error).__name__, str(error))
+        _write_error(folder, rank, type(error).__name__, str(error))
         raise
-    write_json(folder / f"{rank}.done.json", {})
+    _write_state(folder, rank, "done")
 
 
-def _tell(folder: Path, rank: str, kind: str, text: str) -> None:
+def _write_state(folder: Path, rank: str, state: str, **error: str) -> None:
+    import psutil
+
+    process = {"pid": os.getpid(), "created": psutil.Process().create_time(), "host": platform.node()}
+    write_json(folder / f"{rank}.json", process | {"state": state} | error)
+
+
+def _write_error(folder: Path, rank: str, kind: str, text: str) -> None:
     with suppress(InputError, FileNotFoundError):  # on a full disk the launcher has to do without
-        write_json(folder / f"{rank}.error.json", {"kind": kind, "text": text})
+        if read_json(folder / f"{rank}.json")["state"] == "running":  # the first error counts
+            _write_state(folder, rank, "failed", kind=kind, text=text)
 
 
 def _follow(launcher: int, also: Sequence[int]) -> None:
@@ -97,7 +106,7 @@ class Watch:
         self._folder.mkdir(parents=True)
 
     def close(self) -> None:
-        """Forget all that was said."""
+        """Remove all files of the ranks."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def progress(self) -> dict | None:
@@ -105,7 +114,7 @@ class Watch:
         path = self._folder / "progress.json"
         return read_json(path) if path.exists() else None
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Make sure that no rank has failed.
 
         Raises
@@ -115,12 +124,24 @@ class Watch:
         TrainingError
             A rank failed, was killed or hangs.
         """
-        if self._errors() or self._gone():
+        if any(_state(rank) in ("failed", "gone") for rank in self._ranks().values()):
             time.sleep(GRACE_SECONDS)
-            self.judge()
+            cause = _first_cause(self._ranks())  # None where a rank was done just before it was looked for
+            if cause:
+                raise cause
         # A process that is there but not at work keeps Gloo content, and Horovod's check was seen to sleep.
         if self._silence() > self._patience > 0:
             raise TrainingError(f"no step for {self._patience} s ({STALL}), so a rank hangs; {AGAIN}")
+
+    def kill(self) -> None:
+        """Kill what ranks are left on this host, also such as are stopped."""
+        for process in filter(None, map(_process, self._ranks().values())):
+            with suppress(Exception):
+                process.kill()
+
+    def _ranks(self) -> dict[int, dict]:
+        """Return what each rank last wrote, by its number."""
+        return {int(path.stem): read_json(path) for path in sorted(self._folder.glob("[0-9]*.json"))}
 
     def _silence(self) -> float:
         """Return seconds since rank 0 last reported; 0 before its first report."""
@@ -130,71 +151,51 @@ class Watch:
             self._last = written, time.monotonic()
         return time.monotonic() - self._last[1]
 
-    def judge(self) -> None:
-        """Find which rank failed first among those that fell with it, and raise the reason."""
-        errors = self._errors()
-        for error in errors.values():
-            if error["kind"] == "InputError":
-                raise InputError(error["text"])
-        fallen = {"HorovodInternalError", "Terminated", "UnknownError"}  # for another's sake
-        for rank, error in errors.items():
-            if error["kind"] not in fallen:
-                raise TrainingError(f"rank {rank} failed: {error['kind']}: {error['text']}")
-        gone = [rank for rank in self._gone() if rank not in errors]
-        if gone:
-            raise TrainingError(f"rank {gone[0]} was killed, perhaps for want of memory; {AGAIN}")
-        silent = [rank for rank in self._known() if rank not in errors and not self._done(rank)]
-        if errors and silent:
-            raise TrainingError(f"rank {silent[0]} no longer answers, and the others gave it up; {AGAIN}")
-        for rank, error in errors.items():
-            raise TrainingError(f"rank {rank} failed: {error['text'] or error['kind']}; {AGAIN}")
 
-    def end(self) -> None:
-        """Kill what ranks are left on this host, also such as are stopped."""
-        for process in filter(None, map(self._process, self._known().values())):
-            with suppress(Exception):
-                process.kill()
+def _first_cause(ranks: dict[int, dict]) -> Exception | None:
+    """Return the error of the rank that failed first among those that failed with it, if any has."""
+    failed = {number: rank for number, rank in ranks.items() if _state(rank) == "failed"}
+    for rank in failed.values():
+        if rank["kind"] == "InputError":
+            return InputError(rank["text"])
+    for number, rank in failed.items():
+        if rank["kind"] not in CONSEQUENCES:
+            return TrainingError(f"rank {number} failed: {rank['kind']}: {rank['text']}")
+    for number, rank in ranks.items():
+        if _state(rank) == "gone":
+            return TrainingError(f"rank {number} was killed, perhaps for want of memory; {AGAIN}")
+    for number, rank in ranks.items():
+        if failed and _state(rank) == "running":
+            return TrainingError(f"rank {number} no longer answers, and the others gave it up; {AGAIN}")
+    for number, rank in failed.items():
+        return TrainingError(f"rank {number} failed: {rank['text'] or rank['kind']}; {AGAIN}")
+    return None
 
-    def _known(self) -> dict[int, dict]:
-        found = sorted(self._folder.glob("[0-9]*.json"))
-        return {int(path.stem): read_json(path) for path in found if path.stem.isdigit()}
 
-    def _errors(self) -> dict[int, dict]:
-        return {
-            int(path.name.split(".")[0]): read_json(path)
-            for path in sorted(self._folder.glob("*.error.json"))
-        }
+def _state(rank: dict) -> str:
+    """Return "running", "done", "failed", or "gone" for a process of this host that ended without a word."""
+    gone = rank["state"] == "running" and rank["host"] == platform.node() and _process(rank) is None
+    return "gone" if gone else rank["state"]
 
-    def _done(self, rank: int) -> bool:
-        return (self._folder / f"{rank}.done.json").exists()
 
-    def _gone(self) -> list[int]:
-        return [
-            rank for rank, known in self._known().items() if not self._done(rank) and self._is_gone(known)
-        ]
+def _process(rank: dict) -> Any | None:
+    """Return a rank's process on this host; None if it has ended."""
+    import psutil
 
-    def _is_gone(self, known: dict) -> bool:
-        return known["host"] == platform.node() and self._process(known) is None
-
-    def _process(self, known: dict) -> Any | None:
-        """Return a rank's process on this host; None if it has ended."""
-        import psutil
-
-        if known["host"] != platform.node():
-            return None
+    if rank["host"] == platform.node():
         with suppress(psutil.Error):
-            process = psutil.Process(known["pid"])
-            if process.create_time() == known["created"] and process.status() != psutil.STATUS_ZOMBIE:
+            process = psutil.Process(rank["pid"])
+            if process.create_time() == rank["created"] and process.status() != psutil.STATUS_ZOMBIE:
                 return process
-        return None
+    return None
 
 
 def main(path: str) -> None:
     """Run one rank of what a launcher wrote into ``path``: what ``horovodrun`` starts."""
-    wanted = json.loads(Path(path).read_text())
-    # horovodrun ends all ranks when one has ended, and the launcher is to know which was the one. The main
-    # thread
-    # may wait in Horovod then and run no handler, so another waits for the byte that every signal writes.
+    arguments = json.loads(Path(path).read_text())
+    # horovodrun ends all ranks when one has ended, and the launcher has to know which was the first. The
+    # main thread may wait in Horovod then and run no handler, so another thread waits for the byte that
+    # every signal writes.
     inward, outward = os.pipe()
     os.set_blocking(outward, False)
     signal.set_wakeup_fd(outward)
@@ -203,8 +204,8 @@ def main(path: str) -> None:
     def terminated() -> None:
         while os.read(inward, 1) != bytes([signal.SIGTERM]):
             pass
-        _tell(Path(wanted["job"]["out_dir"]) / FOLDER, os.environ["HOROVOD_RANK"], "Terminated", "")
+        _write_error(Path(arguments["job"]["out_dir"]) / FOLDER, os.environ["HOROVOD_RANK"], "Terminated", "")
         os._exit(128 + signal.SIGTERM)
 
     threading.Thread(target=terminated, daemon=True).start()
-    run(**wanted)
+    run(**arguments)

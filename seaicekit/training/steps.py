@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,29 +25,21 @@ def network(settings: Settings, channels: int, classes: int) -> tuple[keras.Mode
     from seaicekit.training import unet
 
     keras.utils.set_random_seed(settings.seed)
-    with _policy("mixed_bfloat16" if settings.mixed_precision else None):
+    before = keras.config.dtype_policy()
+    if settings.mixed_precision:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
         model = unet.build(
             channels, classes, settings.width, settings.depth, settings.dropout, settings.normalisation
         )
+    finally:
+        keras.config.set_dtype_policy(before)
     optimizer = keras.optimizers.Adam(settings.learning_rate)
     optimizer.build(model.trainable_variables)
     return model, optimizer
 
 
-@contextmanager
-def _policy(name: str | None) -> Iterator[None]:
-    """Build layers with a policy of Keras' for precision, and leave others as they are."""
-    import keras
-
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name or before)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def steps(settings: Settings, model: keras.Model, optimizer: keras.Optimizer) -> tuple[Callable, Callable]:
+def compile_steps(model: keras.Model, optimizer: keras.Optimizer) -> tuple[Callable, Callable]:
     """Return the steps of training and testing: (images, codes) → loss, right and valid pixels, (3,) float32.
 
     Those of training are summed over all ranks, those of testing are this rank's.
@@ -89,8 +81,10 @@ def reseed(model: keras.Model, seed: list[int]) -> None:
             layer.seed_generator.state.assign(np.random.default_rng([*seed, number]).integers(2**31, size=2))
 
 
-def share_machine(tf: Any, threads: int, local_rank: int, local_ranks: int) -> None:
-    """Take this rank's part of the cores, and a GPU of its own where there are any (untested)."""
+def share_machine(threads: int, local_rank: int, local_ranks: int) -> None:
+    """Give this rank its part of the cores, and a GPU of its own where there are any (untested)."""
+    import tensorflow as tf
+
     try:
         gpus = tf.config.list_physical_devices("GPU")
         if gpus:
@@ -103,9 +97,15 @@ def share_machine(tf: Any, threads: int, local_rank: int, local_ranks: int) -> N
         pass  # TensorFlow already runs in this process; its threads stay as they are
 
 
-def equal_weights(model: keras.Model, hvd: Any, epoch: int) -> list[str]:
-    """Return the hash of each rank's weights, all equal."""
-    import hashlib
+def equal_weights(model: keras.Model, epoch: int) -> list[str]:
+    """Return the hash of each rank's weights, all equal.
+
+    Raises
+    ------
+    RuntimeError
+        They differ.
+    """
+    import horovod.tensorflow as hvd
 
     digest = hashlib.sha256()
     for weight in model.get_weights():

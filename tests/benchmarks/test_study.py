@@ -55,9 +55,8 @@ def test_groups_share_no_scene_and_held_out_ones_are_not_trained_on(done):
         "heldout": 4,
         "development": 2,
     }
-    table = sik.training.loop.plan(
-        sik.training.Job(tiles=str(material.folder / "tiles.parquet"), out_dir="", depth=2)
-    )[0]
+    job = sik.training.Job(tiles=str(material.folder / "tiles.parquet"), out_dir="", depth=2)
+    table = sik.training.plan.Plan.of(job).table
     assert not set(table["scene"]) & set(material.of("heldout")[0].index)
 
 

@@ -157,37 +157,35 @@ def test_what_a_rank_cannot_use_is_the_users_error(small, tmp_path, launcher, co
     assert not list((tmp_path / "out").iterdir())
 
 
-RANK = {"host": platform.node(), "created": 0.0, "pid": 0}  # long gone
-HOROVOD = {"kind": "HorovodInternalError", "text": "Connection closed by peer"}
+GONE = {"host": platform.node(), "created": 0.0, "pid": 0, "state": "running"}  # a process that has ended
+
+
+def failed(kind, text=""):
+    return GONE | {"state": "failed", "kind": kind, "text": text}
+
+
+HOROVOD = failed("HorovodInternalError", "Connection closed by peer")
 
 
 @pytest.mark.parametrize(
-    ("said", "kind", "match"),
+    ("states", "kind", "match"),
     [
-        (
-            {"0": RANK, "0.error": HOROVOD, "1": RANK, "1.error": {"kind": "InputError", "text": "a.tif"}},
-            "i",
-            "^a.tif",
-        ),
-        ({"0": RANK, "0.error": {"kind": "Terminated", "text": ""}, "1": RANK}, "t", "rank 1 was killed"),
-        (
-            {"0": RANK, "0.error": {"kind": "ValueError", "text": "x"}, "1": RANK},
-            "t",
-            "rank 0 failed: ValueError: x",
-        ),
-        ({"0": RANK, "0.error": HOROVOD, "1": RANK | {"host": "far"}}, "t", "rank 1 no longer answers"),
-        ({"0": RANK, "0.error": HOROVOD, "1": RANK, "1.done": {}}, "t", "rank 0 failed: Connection"),
+        ([HOROVOD, failed("InputError", "a.tif")], sik.InputError, "^a.tif"),
+        ([failed("Terminated"), GONE], training.TrainingError, "rank 1 was killed"),
+        ([failed("ValueError", "x"), GONE], training.TrainingError, "rank 0 failed: ValueError: x"),
+        ([HOROVOD, GONE | {"host": "far"}], training.TrainingError, "rank 1 no longer answers"),
+        ([HOROVOD, GONE | {"state": "done"}], training.TrainingError, "rank 0 failed: Connection"),
     ],
 )
-def test_the_first_cause_is_told_and_not_what_followed(tmp_path, monkeypatch, said, kind, match):
+def test_the_first_cause_is_raised_and_not_what_followed(tmp_path, monkeypatch, states, kind, match):
     monkeypatch.setattr(ranks, "GRACE_SECONDS", 0)
     watch = ranks.Watch(tmp_path)
-    watch.look()
-    for name, values in said.items():
-        (tmp_path / ranks.FOLDER / f"{name}.json").write_text(json.dumps(values))
-    with pytest.raises(sik.InputError if kind == "i" else training.TrainingError, match=match):
-        watch.look()
-    watch.end()
+    watch.check()
+    for number, state in enumerate(states):
+        (tmp_path / ranks.FOLDER / f"{number}.json").write_text(json.dumps(state))
+    with pytest.raises(kind, match=match):
+        watch.check()
+    watch.kill()
     watch.close()
     assert not list(tmp_path.iterdir())
 
