@@ -1,7 +1,7 @@
-"""Tiles on their way to the network: read once into one file a host, from there in batches by `tf.data`.
+"""Tiles for the network: read once into one file a host, from there in batches by `tf.data`.
 
-A rank keeps no tiles in memory. The ranks of a host share a file of prepared tiles, 8 bits a value, each rank
-having read its share of the scenes; the pages live in the system's cache, where they count once and can go.
+A rank keeps no tiles in memory. The ranks of a host share a file of prepared tiles, 8 bits a value. Each rank
+reads its share of the scenes into it. The file's pages are in the system's cache, once for all ranks.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ UNKNOWN = 254  # stands for a code of no class while codes become the network's
 
 
 def target_rasters(table: pd.DataFrame, targets: str, index: str | os.PathLike) -> dict[str, str | None]:
-    """Say which raster holds what the network shall learn of each scene.
+    """Return the raster that the network learns of each scene.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Rows of a tile index.
     targets : str
-        "labels": those of the index. "raw": none, for the cuts alone label the scene. "truth": those of the
-        index' column ``truth`` or else of the folder ``truth`` beside it. Anything else is a folder of
+        "labels": those of the index. "raw": none, the scene is labelled by the cuts alone. "truth": those of
+        the index' column ``truth`` or else of the folder ``truth`` beside it. Anything else is a folder of
         rasters that are named ``SCENE.tif``, such as a person's.
     index : path
         Where the table is from.
@@ -45,29 +45,28 @@ def target_rasters(table: pd.DataFrame, targets: str, index: str | os.PathLike) 
     InputError
         A scene without such a raster.
     """
-    names = table.drop_duplicates("scene").set_index("scene")
+    scene_rows = table.drop_duplicates("scene").set_index("scene")
     if targets == "raw":
-        return dict.fromkeys(names.index)
+        return dict.fromkeys(scene_rows.index)
     if targets == "labels":
-        return names["labels"].to_dict()
-    if targets == "truth" and "truth" in names:
-        found: dict[str, str | None] = {
-            name: path if isinstance(path, str) else "" for name, path in names["truth"].items()
-        }
+        return scene_rows["labels"].to_dict()
+    if targets == "truth" and "truth" in scene_rows:
+        rasters = scene_rows["truth"].fillna("").to_dict()
     else:
         folder = Path(index).parent / "truth" if targets == "truth" else Path(targets)
-        found = {name: str(folder / f"{name}.tif") for name in names.index}
-    missing = [name for name, path in found.items() if not Path(path or "/").is_file()]
+        rasters = {name: str(folder / f"{name}.tif") for name in scene_rows.index}
+    missing = [name for name, raster in rasters.items() if not Path(raster).is_file()]
     if missing:
         more = f" and {len(missing) - 1} more" if missing[1:] else ""
         raise InputError(
-            f"targets: {targets} has no raster for {missing[0]}{more}; name them SCENE.tif, or leave the scenes out"
+            f"targets: {targets} has no raster for {missing[0]}{more}; "
+            "name them SCENE.tif, or leave the scenes out"
         )
-    return found
+    return rasters
 
 
 class Tiles:
-    """All tiles of a training, prepared, in one file; see `shared`.
+    """All tiles of a training, prepared, in one file; see `shared_cache`.
 
     Parameters
     ----------
@@ -76,7 +75,7 @@ class Tiles:
     variant : "rgb", "grey" or "filtered"
     classes : Legend
     targets : dict
-        Scene → raster to learn, None for the cuts alone; as from `wanted`.
+        Scene → raster to learn, None for the cuts alone; as from `target_rasters`.
     file : int
         Descriptor of an open file.
     """
@@ -90,15 +89,12 @@ class Tiles:
         file: int,
     ):
         self.size, self.channels = int(table["size"].iloc[0]), inputs.channels(variant)
-        self._table, self._variant, self._targets, self._file = (
-            table.reset_index(drop=True),
-            variant,
-            targets,
-            file,
-        )
-        self._codes = np.full(256, UNKNOWN, np.uint8)
-        self._codes[[entry.code for entry in classes]] = np.arange(len(classes))
-        self._codes[NODATA] = NODATA
+        self._table, self._targets = table.reset_index(drop=True), targets
+        self._variant, self._file = variant, file
+        self._record = self.size**2 * (self.channels + 1)  # bytes of a tile
+        self._positions = np.full(256, UNKNOWN, np.uint8)
+        self._positions[[entry.code for entry in classes]] = np.arange(len(classes))
+        self._positions[NODATA] = NODATA
 
     def fill(self, part: int = 0, parts: int = 1, beat: Callable[[], None] | None = None) -> np.ndarray:
         """Read one part of the scenes and write their tiles; return pixels a class, (256,) int64.
@@ -113,8 +109,8 @@ class Tiles:
         counts = np.zeros(256, np.int64)
         groups = [group for _, group in self._table.groupby("scene", sort=False)]
         try:
-            if part == 0 and self._bytes:
-                os.posix_fallocate(self._file, 0, self._bytes)
+            if part == 0 and len(self._table):
+                os.posix_fallocate(self._file, 0, len(self._table) * self._record)
             for group in groups[part::parts]:
                 for number, image, codes in self._read_scene(group):
                     counts += np.bincount(codes.ravel(), minlength=256)
@@ -126,48 +122,40 @@ class Tiles:
             raise InputError(f"tiles: cannot be kept on disk ({error.strerror}); {FREE_SPACE}") from error
         return counts
 
-    @property
-    def _record(self) -> int:
-        return self.size**2 * (self.channels + 1)
-
-    @property
-    def _bytes(self) -> int:
-        return len(self._table) * self._record
-
     def _read_scene(self, group: pd.DataFrame) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield the number, image and codes of each tile of a scene, smaller ones padded with no data."""
-        first = group.iloc[0]
-        raster = self._targets[first["scene"]]
-        rule, ends = inputs.labelling_rule(first["labels"])
-        with scenes.open_reader(first["path"]) as reader:
+        image, codes = self._read_whole(group.iloc[0])
+        for number, tile in zip(group.index, group.itertuples(), strict=True):
+            inside = scenes.Window(tile.row, tile.col, tile.height, tile.width).slices
+            padded = np.zeros((self.size, self.size, self.channels), np.uint8)
+            padded_codes = np.full((self.size, self.size), NODATA, np.uint8)
+            padded[: tile.height, : tile.width] = image(inside)
+            padded_codes[: tile.height, : tile.width] = codes[inside]
+            yield number, padded, padded_codes
+
+    def _read_whole(self, row: pd.Series) -> tuple[Callable[[tuple], np.ndarray], np.ndarray]:
+        """Return what gives a part of a scene as the network sees it, and the scene's codes."""
+        raster, filtered = self._targets[row["scene"]], self._variant == "filtered"
+        rule, ends = inputs.labelling_rule(row["labels"])
+        with scenes.open_reader(row["path"]) as reader:
             bands, nodata = reader.read()
-            whole = raster is None or self._variant == "filtered"
             metres = labels.pixel_size(reader.crs, reader.transform)
-            scl = reader.scl() if whole and rule.opaque == "scl" else None
+            scl = reader.scl() if rule.opaque == "scl" and (raster is None or filtered) else None
             shape, grid = reader.shape, (reader.crs, reader.transform)
         if raster is None:
             plain = labels.Rule.of(rule, cloud_filter=False)
             targets = labels.label_array(bands, nodata, plain, None, metres, scl, ends)[0]
         else:
             targets = scenes.read_codes(raster, shape, grid)
-        targets = self._codes[targets]
-        if (targets == UNKNOWN).any():
+        codes = self._positions[targets]
+        if (codes == UNKNOWN).any():
             raise InputError(
-                f"{raster or first['path']}: has codes that are in no legend; name them, or map them first"
+                f"{raster or row['path']}: has codes that are in no legend; name them, or map them first"
             )
-        if self._variant == "filtered":
-            seen = inputs.prepare_inputs(bands, nodata, "filtered", rule, metres, scl)
-        for number, tile in zip(group.index, group.itertuples(), strict=True):
-            inside = scenes.Window(tile.row, tile.col, tile.height, tile.width).slices
-            image = np.zeros((self.size, self.size, self.channels), np.uint8)
-            codes = np.full((self.size, self.size), NODATA, np.uint8)
-            image[: tile.height, : tile.width] = (
-                seen[inside]
-                if self._variant == "filtered"
-                else inputs.prepare_inputs(bands[:, *inside], nodata[inside], self._variant)
-            )
-            codes[: tile.height, : tile.width] = targets[inside]
-            yield number, image, codes
+        if filtered:
+            image = inputs.prepare_inputs(bands, nodata, "filtered", rule, metres, scl)
+            return image.__getitem__, codes
+        return lambda part: inputs.prepare_inputs(bands[:, *part], nodata[part], self._variant), codes
 
     def read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a tile: (size, size, channels) and (size, size) uint8, the place in the legend or 255."""
