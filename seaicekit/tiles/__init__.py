@@ -1,9 +1,9 @@
 """From label rasters to the tiles that a network learns from."""
 
 from seaicekit.tiles.inputs import Inputs, channels, check_inputs, labelling_rule, prepare_inputs
-from seaicekit.tiles.pixels import Tiles, epoch_order, shared_cache, target_rasters
+from seaicekit.tiles.pixels import Tiles, epoch_order, load_tiles, shared_cache, target_rasters
 from seaicekit.tiles.splits import SplitOptions
-from seaicekit.tiles.table import TILE_SIZE, index_tiles, load_tiles, mask_outside_tiles, read_tiles
+from seaicekit.tiles.table import TILE_SIZE, index_tiles, mask_outside_tiles, read_tiles
 
 __all__ = [
     "TILE_SIZE",

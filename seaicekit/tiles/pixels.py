@@ -7,6 +7,7 @@ reads its share of the scenes into it. The file's pages are in the system's cach
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,24 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 UNKNOWN = 254  # stands for a code of no class while codes become the network's
+
+
+def load_tiles(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Read tiles into memory, as a training on their labels reads them.
+
+    Returns
+    -------
+    images : (N, size, size, 3) uint8
+        Red, green, blue; black where a tile is smaller than ``size`` and where there is no data.
+    codes : (N, size, size) uint8
+        Positions in the labels' legend; 255 in the same places, so that nothing is learned or scored there.
+    """
+    legend = scenes.common_legend(table["labels"].unique())
+    with tempfile.TemporaryFile() as file:
+        tiles = Tiles(table, "rgb", legend, target_rasters(table, "labels", ""), file.fileno())
+        tiles.fill()
+        images, codes = zip(*map(tiles.read, range(len(table))), strict=True)
+    return np.stack(images), np.stack(codes)
 
 
 def target_rasters(table: pd.DataFrame, targets: str, index: str | os.PathLike) -> dict[str, str | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,19 +11,16 @@ import numpy as np
 from seaicekit import labels, scenes
 from seaicekit.classes import NODATA, RESERVED, TILE_COLUMNS
 from seaicekit.files import InputError, atomic_write, relative_path, require, resolve_path
-from seaicekit.labels import provenance
+from seaicekit.tiles.inputs import labelling_rule
 from seaicekit.tiles.splits import SplitOptions, choose_split
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TILE_SIZE = 256  # pixels a side, as in the paper
-SCL_CLOUD = (
-    3,
-    8,
-    9,
-    10,
-)  # Sentinel-2 scene classification: shadow, cloud of medium and high probability, cirrus
+# Sentinel-2 scene classification: shadow, cloud of medium and high probability, cirrus
+SCL_CLOUD = (3, 8, 9, 10)
+PATHS = ("path", "labels", "truth")  # columns of paths, relative to the table in its file
 
 
 def index_tiles(
@@ -90,9 +87,8 @@ def index_tiles(
     first, last = TILE_COLUMNS
     classes = [name for name in tiles if name not in RESERVED]
     tiles = tiles[[name for name in (*first, *classes, *last) if name in tiles]]
-    said = {name: tiles[name].map(lambda each: relative_path(each, path), "ignore") for name in _paths(tiles)}
     with atomic_write(path) as place:
-        tiles.assign(**said).to_parquet(place, index=False)
+        _map_paths(tiles, relative_path, path).to_parquet(place, index=False)
     return tiles
 
 
@@ -111,25 +107,24 @@ def read_tiles(path: str | os.PathLike) -> pd.DataFrame:
         tiles = pd.read_parquet(path)
         if absent := {"row", "col", "size", "split"} - set(tiles):
             raise KeyError(*absent)
-        said = {
-            name: tiles[name].map(lambda each: resolve_path(each, path), "ignore") for name in _paths(tiles)
-        }
+        return _map_paths(tiles, resolve_path, path)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{path}: not a tile index ({error}); make it with seaicekit.tiles.index_tiles"
         ) from error
-    return tiles.assign(**said)
 
 
-def _paths(tiles: pd.DataFrame) -> list[str]:
-    return ["path", "labels", *(["truth"] if "truth" in tiles else [])]
+def _map_paths(tiles: pd.DataFrame, change: Callable[..., str], file: str | os.PathLike) -> pd.DataFrame:
+    """Return the table with its paths as its file names them, or the other way round."""
+    columns = [name for name in PATHS if name in tiles]
+    return tiles.assign(
+        **{name: tiles[name].map(lambda each: change(each, file), "ignore") for name in columns}
+    )
 
 
 def _rows(scene: Any, reader: scenes.SceneReader, size: int) -> list[dict]:
     """Return a row for each tile of a scene that has any data."""
-    # The raster says what made it; labels by hand do not, and then the paper's rule says what is cloudy.
-    made = provenance(scene.labels) or {"rule": labels.Rule().to_dict(), "ends": None}
-    rule = labels.Rule.from_dict(made["rule"])
+    rule, ends = labelling_rule(scene.labels)
     codes, rows = scenes.read_codes(scene.labels, reader.shape, (reader.crs, reader.transform)), []
     for window in scenes.blocks(reader.shape, size):
         part = codes[window.slices]
@@ -137,49 +132,17 @@ def _rows(scene: Any, reader: scenes.SceneReader, size: int) -> list[dict]:
         if not valid.any():
             continue
         scl = reader.scl(window)
-        if scl is not None:
-            cloud, source = np.isin(scl, SCL_CLOUD), "scl"
-        else:
-            bands, mask = reader.read(window)
-            bands = labels.stretch_bands(bands, made["ends"]) if made["ends"] else bands
-            cloud, source = (
-                part != labels.label_raw(bands, mask & (rule.nodata == "mask"), rule.thresholds),
-                "filter",
-            )
-        shares = {entry.column: (part[valid] == entry.code).mean() for entry in rule.thresholds.legend}
-        place = {
-            "scene": scene.scene,
-            "path": str(scene.path),
-            "labels": str(scene.labels),
-            **window._asdict(),
-        }
-        unseen = {"nodata": 1 - valid.mean(), "cloud": cloud[valid].mean(), "cloud_from": source}
-        rows.append(place | {"size": size} | shares | unseen)
+        if scl is None:
+            bands, nodata = reader.read(window)
+            bands = labels.stretch_bands(bands, ends) if ends else bands
+            raw = labels.label_raw(bands, nodata & (rule.nodata == "mask"), rule.thresholds)
+        cloud = part != raw if scl is None else np.isin(scl, SCL_CLOUD)
+        row = {"scene": scene.scene, "path": str(scene.path), "labels": str(scene.labels)}
+        row |= window._asdict() | {"size": size}
+        row |= {entry.column: (part[valid] == entry.code).mean() for entry in rule.thresholds.legend}
+        row |= {"nodata": 1 - valid.mean(), "cloud": cloud[valid].mean()}
+        rows.append(row | {"cloud_from": "filter" if scl is None else "scl"})
     return rows
-
-
-def load_tiles(tiles: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Read tiles into memory.
-
-    Returns
-    -------
-    images : (N, size, size, 3) uint8
-        Red, green, blue; black where a tile is smaller than ``size`` and where there is no data.
-    codes : (N, size, size) uint8
-        Class codes; 255 in the same places, so that nothing is learned or scored there.
-    """
-    size = int(tiles["size"].iloc[0])
-    images = np.zeros((len(tiles), size, size, 3), np.uint8)
-    codes = np.full((len(tiles), size, size), NODATA, np.uint8)
-    for (path, raster), group in tiles.reset_index(drop=True).groupby(["path", "labels"], sort=False):
-        with scenes.open_reader(path) as reader:
-            scene_codes = scenes.read_codes(raster, reader.shape)
-            for number, tile in zip(group.index, group.itertuples(), strict=True):
-                window = scenes.Window(tile.row, tile.col, tile.height, tile.width)
-                bands, nodata = reader.read(window)
-                images[number, : tile.height, : tile.width] = np.where(nodata, 0, bands).transpose(1, 2, 0)
-                codes[number, : tile.height, : tile.width] = scene_codes[window.slices]
-    return images, codes
 
 
 def mask_outside_tiles(codes: np.ndarray, tiles: pd.DataFrame) -> np.ndarray:

@@ -35,13 +35,18 @@ def kept(tmp_path):
         os.close(file)
 
 
-def test_tiles_are_those_that_tiles_load_gives(small, kept):
+def test_tiles_are_parts_of_scenes_and_labels_padded_with_no_data(small, kept):
     made, counts = kept(small[2])
     images, codes = tiles.load_tiles(small[2])
-    for number in range(len(small[2])):
-        image, code = made.read(number)
-        np.testing.assert_array_equal(image, images[number])
-        np.testing.assert_array_equal(code, codes[number])
+    for number, tile in enumerate(small[2].itertuples()):
+        part = np.s_[tile.row : tile.row + tile.height, tile.col : tile.col + tile.width]
+        scene = sik.open_scene(tile.path)
+        image = np.where(scene.coords["nodata"].values, 0, scene.values).transpose(1, 2, 0)[part]
+        code = sik.scenes.read_codes(tile.labels)[part]
+        padding = (0, 64 - tile.height), (0, 64 - tile.width)
+        for pair in (made.read(number), (images[number], codes[number])):
+            np.testing.assert_array_equal(pair[0], np.pad(image, (*padding, (0, 0))))
+            np.testing.assert_array_equal(pair[1], np.pad(code, padding, constant_values=255))
     np.testing.assert_array_equal(counts, np.bincount(codes.ravel(), minlength=256))
 
 
