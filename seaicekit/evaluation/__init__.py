@@ -1,4 +1,4 @@
-"""Scores of class rasters against a reference, never without the score of knowing nothing."""
+"""Scores of class rasters against a reference, beside trivial baselines."""
 
 from seaicekit.evaluation.assessment import MAP, assess, headline
 from seaicekit.evaluation.calibration import reliability

@@ -1,4 +1,4 @@
-"""All that can be said of a run's maps, in one go."""
+"""All scores of a run's maps in one call."""
 
 from __future__ import annotations
 
@@ -132,19 +132,19 @@ def _similarity(
         return None
 
 
-def headline(found: dict) -> dict[str, float]:
-    """Return what people are told first of what `assess` found: key → share; empty without truth.
+def headline(assessment: dict) -> dict[str, float]:
+    """Return what people are told first of an assessment: key → share; empty without truth.
 
     Beside the accuracies stands what they hide where water is rare: ``water_recall``, the share of the
     truth's water that the map finds (left out if there is none), and ``concentration_error``, the map's ice
     concentration less the truth's, over all test pixels.
     """
-    if found["against"] != "truth":
+    if assessment["against"] != "truth":
         return {}
-    rows = found["table"]
+    rows = assessment["table"]
     rows = rows[(rows["score"] == "accuracy") & (rows["stratum"] == "all")].set_index("rule")["value"]
     accuracies = {key: float(rows[rule if rule in rows else FIXED]) for key, rule in RULES.items()}
-    counts, sea = np.asarray(found["confusion"]["counts"]), sea_rows(found["legend"])
+    counts, sea = np.asarray(assessment["confusion"]["counts"]), sea_rows(assessment["legend"])
     if sea is None or not counts[sea[1]].any():
         return accuracies
     return accuracies | {

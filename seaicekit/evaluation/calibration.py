@@ -57,8 +57,8 @@ def reliability(
     """
     if isinstance(bins, bool) or not isinstance(bins, int) or not 1 <= bins <= 100:
         raise InputError(f"bins: must be a whole number from 1 to 100, not {bins!r}")
-    given = {"predictions": prediction, "confidences": confidence, "references": reference}
-    sets = pair_rasters(tiles, **given)
+    rasters = {"predictions": prediction, "confidences": confidence, "references": reference}
+    sets = pair_rasters(tiles, **rasters)
     legend = legend or common_legend([each[1] for each in sets], [each[3] for each in sets], classes)
     counts = np.zeros((2, 101), np.int64)  # wrong and right pixels by per cent
     for name, one, sure, other in sets:

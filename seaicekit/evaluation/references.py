@@ -1,4 +1,4 @@
-"""Score class rasters against whatever reference there is: our rasters, a person's, or points."""
+"""Score class rasters against references: our rasters, a person's, or points."""
 
 from __future__ import annotations
 
@@ -106,14 +106,14 @@ def evaluate(
 def _scores(counts: np.ndarray, legend: Sequence[SeaIceClass]) -> dict:
     if not counts.any():
         raise InputError("evaluate: no pixel has data in both prediction and reference")
-    found = measures(counts)
+    values = measures(counts)
     return {
         "pixels": int(counts.sum()),
-        **{name: float(found[name]) for name in OVERALL[:3]},
+        **{name: float(values[name]) for name in OVERALL[:3]},
         "confusion": counts.tolist(),
         "classes": {
             entry.name: {
-                name: None if np.isnan(found[name][row]) else float(found[name][row]) for name in OF_CLASS
+                name: None if np.isnan(values[name][row]) else float(values[name][row]) for name in OF_CLASS
             }
             for row, entry in enumerate(legend)
         },
@@ -125,38 +125,38 @@ def within_tiles(codes: np.ndarray, scene: str, tiles: pd.DataFrame | None) -> n
     return codes if tiles is None else mask_outside_tiles(codes, tiles[tiles["scene"] == scene])
 
 
-def pair_rasters(tiles: pd.DataFrame | None = None, **given: Any) -> list[tuple]:
+def pair_rasters(tiles: pd.DataFrame | None = None, **rasters: Any) -> list[tuple]:
     """Pair rasters up by scene or by place: (name, raster of the first, of the second, …).
 
     Parameters
     ----------
     tiles : pandas.DataFrame, optional
         Only the scenes of these tiles.
-    **given
+    **rasters
         ``predictions`` and others.
 
     Raises
     ------
     InputError
-        Not all given in the same way, of different lengths, or a scene that not all have.
+        Not all in the same way, of different lengths, or a scene that not all have.
     """
-    by_scene = [hasattr(each, "items") for each in given.values()]
+    by_scene = [hasattr(each, "items") for each in rasters.values()]
     if any(by_scene) != all(by_scene):
         raise InputError(
-            f"evaluate: of {', '.join(given)} some are dicts by scene, others not; give all in one way"
+            f"evaluate: of {', '.join(rasters)} some are dicts by scene, others not; give all in one way"
         )
     if not any(by_scene):
         if tiles is not None:
             raise InputError("tiles: they know their scenes by name; give dicts by scene")
-        lists = {what: each if isinstance(each, list | tuple) else [each] for what, each in given.items()}
+        lists = {what: each if isinstance(each, list | tuple) else [each] for what, each in rasters.items()}
         if len({len(each) for each in lists.values()}) > 1:
             counts = " but ".join(f"{len(each)} {what}" for what, each in lists.items())
             raise InputError(f"evaluate: {counts}; give as many of each")
-        return [(None, *rasters) for rasters in zip(*lists.values(), strict=True)]
+        return [(None, *each) for each in zip(*lists.values(), strict=True)]
     chosen = None if tiles is None else set(tiles["scene"])
     named = {
         what: {name: raster for name, raster in each.items() if chosen is None or name in chosen}
-        for what, each in given.items()
+        for what, each in rasters.items()
     }
     first = named["predictions"]
     for what, each in named.items():
@@ -173,5 +173,5 @@ def common_legend(
     classes: ClassMapping | None,
     further: Sequence[SeaIceClass] = (),
 ) -> Legend:
-    """Return the classes that rasters name; references with codes of their own are not asked."""
+    """Return the classes that rasters name; references with codes of their own are left out."""
     return scenes.common_legend([*predictions, *(references if classes is None else ())], further)

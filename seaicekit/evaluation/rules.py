@@ -1,4 +1,4 @@
-"""Rules beside one another on the same pixels, and beside what knows next to nothing."""
+"""Compare rules on the same pixels with one another and with trivial baselines."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def compare(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Score rules on the same pixels, by stratum and by scene, beside what knows next to nothing.
+    """Score rules and trivial baselines on the same pixels, by stratum and by scene.
 
     The baselines are "majority class", the reference's commonest over all scenes, everywhere; "fixed cuts
     (30, 204)", the paper's, and "calibrated cuts", on the images as they are; and with ``filtered`` the
@@ -68,8 +68,8 @@ def compare(
         Scene → brightnesses that the calibrated cuts' rule stretches to 0 and 255; see
         `seaicekit.labels.Rule`.
     filtered : dict, optional
-        Scene → what the cloud filter makes of it: its labels, three values. To be given where a rule has
-        seen filtered images, for then a table of three entries knows as much.
+        Scene → what the cloud filter makes of it: its labels, three values. Give it where a rule has
+        seen filtered images, since a table of three entries then has the same information.
     table : (256,) uint8, optional
         That table, from `fit_table` on the training tiles.
     tables : sequence of str
@@ -111,8 +111,8 @@ def compare(
         raise InputError(
             "compare: filtered and table go together; fit the table by seaicekit.evaluation.fit_table"
         )
-    given = {"images": images, "filtered": filtered}
-    others = {**predictions, **{what: each for what, each in given.items() if each is not None}}
+    optional = {"images": images, "filtered": filtered}
+    others = {**predictions, **{what: each for what, each in optional.items() if each is not None}}
     names = chosen_scenes(references, tiles, others)
     if legend is None:
         rasters = [each[name] for each in predictions.values() for name in names]
@@ -123,10 +123,10 @@ def compare(
         rules |= _cuts(images, thresholds, ends or {})
     if filtered is not None:
         rules[TABLE] = lambda name: cv2.LUT(scenes.as_codes(filtered[name]), table)
-    found = stratified(rules, references, tiles, classes, legend, edge)
-    if not found.of(MAJORITY).any():
+    matrices = stratified(rules, references, tiles, classes, legend, edge)
+    if not matrices.of(MAJORITY).any():
         raise InputError("compare: no pixel has data in all rules and the reference")
-    rows = pd.DataFrame([*_score_rows(found, draws, seed), *_coverage_rows(found)])
+    rows = pd.DataFrame([*_score_rows(matrices, draws, seed), *_coverage_rows(matrices)])
     rows["few_scenes"] = rows["scenes"] < FEW
     rows["table"] = rows["rule"].isin({MAJORITY, FIXED, CALIBRATED, TABLE, *tables})
     return rows.assign(table_reaches=_reached(rows))
@@ -152,19 +152,19 @@ def _cuts(
     return rules
 
 
-def _score_rows(found: Stratified, draws: int, seed: int) -> Iterator[dict]:
+def _score_rows(by_stratum: Stratified, draws: int, seed: int) -> Iterator[dict]:
     """Yield the scores of each rule in each stratum, those of "all" also by scene."""
-    sea = sea_rows(found.legend)
-    for stratum, rules in found.matrices.items():
+    sea = sea_rows(by_stratum.legend)
+    for stratum, rules in by_stratum.matrices.items():
         for rule, matrices in rules.items():
             parts = [(stratum, "", matrices)]
             if stratum == "all":
-                parts += [("scene", name, matrices[[n]]) for n, name in enumerate(found.scenes)]
+                parts += [("scene", name, matrices[[n]]) for n, name in enumerate(by_stratum.scenes)]
             for part, scene, counts in parts:
                 held = counts[counts.any(axis=(1, 2))]
                 bounds = intervals(held, draws, seed, sea) if len(held) > 1 else {}
                 values, pixels = measures(counts.sum(axis=0), sea), int(counts.sum())
-                for place, name, scores in _classes(found.legend):
+                for place, name, scores in _classes(by_stratum.legend):
                     for score in scores:
                         low, high = bounds[score][(..., *place)] if bounds else (np.nan, np.nan)
                         yield {
@@ -186,19 +186,19 @@ def _classes(legend: Sequence[SeaIceClass]) -> list[tuple[tuple, str, Sequence[s
     return [((), "", OVERALL), *(((row,), entry.name, OF_CLASS) for row, entry in enumerate(legend))]
 
 
-def _coverage_rows(found: Stratified) -> Iterator[dict]:
-    for rule, pixels in found.coverage.items():
+def _coverage_rows(by_stratum: Stratified) -> Iterator[dict]:
+    for rule, pixels in by_stratum.coverage.items():
         scenes_held = int((pixels[:, 1] > 0).sum())
         parts = [("all", "", scenes_held, pixels.sum(axis=0))]
-        parts += [("scene", name, 1, one) for name, one in zip(found.scenes, pixels, strict=True)]
-        for stratum, scene, many, (given, held) in parts:
+        parts += [("scene", name, 1, one) for name, one in zip(by_stratum.scenes, pixels, strict=True)]
+        for stratum, scene, many, (covered, held) in parts:
             yield {
                 "rule": rule,
                 "stratum": stratum,
                 "scene": scene,
                 "class": "",
                 "score": "coverage",
-                "value": given / held if held else np.nan,
+                "value": covered / held if held else np.nan,
                 "low": np.nan,
                 "high": np.nan,
                 "scenes": many,
@@ -207,7 +207,7 @@ def _coverage_rows(found: Stratified) -> Iterator[dict]:
 
 
 def _reached(rows: pd.DataFrame) -> pd.Series:
-    """Say of each score whether the best table look-up reaches it."""
+    """Return for each score whether the best table look-up reaches it."""
     height = rows["value"].where(rows["score"] != "ice_concentration_error", -rows["value"].abs())
     keys = [rows[name] for name in ("stratum", "scene", "class", "score")]
     best = height.where(rows["table"]).groupby(keys).transform("max")
@@ -265,10 +265,10 @@ def concentration(
     """
     import pandas as pd
 
-    found = stratified({"map": prediction}, references, tiles, classes, legend)
-    sea, matrices = sea_rows(found.legend), found.of("map")
+    by_stratum = stratified({"map": prediction}, references, tiles, classes, legend)
+    sea, matrices = sea_rows(by_stratum.legend), by_stratum.of("map")
     if sea is None:
         raise InputError("concentration: the legend has no water, a class with that word in its name")
-    rows = pd.DataFrame({"scene": found.scenes, "pixels": matrices.sum(axis=(1, 2))})
+    rows = pd.DataFrame({"scene": by_stratum.scenes, "pixels": matrices.sum(axis=(1, 2))})
     rows["reference"], rows["prediction"] = (ice_share(matrices.sum(axis=axis), sea) for axis in (2, 1))
     return rows.assign(error=rows["prediction"] - rows["reference"])

@@ -39,10 +39,10 @@ def read_points(path: str | os.PathLike) -> list[dict]:
     """
     points = []
     for number, feature in enumerate(thresholds.parse_geojson(path)[1]):
-        given = thresholds.get_object(feature, "properties")
-        row, col = (thresholds.as_integer(given.get(name)) for name in ("row", "col"))
-        point = {"scene": given.get("scene"), "row": row, "col": col, "lonlat": None}
-        point["class"] = given.get("class") if given.get("code") is None else given["code"]
+        properties = thresholds.get_object(feature, "properties")
+        row, col = (thresholds.as_integer(properties.get(name)) for name in ("row", "col"))
+        point = {"scene": properties.get("scene"), "row": row, "col": col, "lonlat": None}
+        point["class"] = properties.get("class") if properties.get("code") is None else properties["code"]
         try:
             if feature.get("geometry") is not None:
                 point["lonlat"] = thresholds.point_coordinates(feature)
@@ -129,7 +129,7 @@ def sample(
     reference : Layer
     """
     places = thresholds.Grid(grid)
-    found = np.full((1, len(points)), NODATA, np.uint8)
+    sampled = np.full((1, len(points)), NODATA, np.uint8)
     for number, point in enumerate(points):
         if places.on_map and point["lonlat"] is not None:
             pixel = places.at(*point["lonlat"])
@@ -138,9 +138,9 @@ def sample(
         else:
             pixel = point["row"], point["col"]
         inside = pixel is not None and places.holds(*pixel)
-        found[0, number] = predicted[pixel] if inside else NODATA
+        sampled[0, number] = predicted[pixel] if inside else NODATA
         left_out["outside"] += not inside
-        left_out["no_data"] += bool(inside and found[0, number] == NODATA)
+        left_out["no_data"] += bool(inside and sampled[0, number] == NODATA)
     values = list(dict.fromkeys(point["class"] for point in points))
     indices = np.array([[values.index(point["class"]) for point in points]], np.uint8)
-    return found, Layer(indices, values, None, None, "points")
+    return sampled, Layer(indices, values, None, None, "points")

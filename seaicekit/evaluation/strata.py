@@ -104,13 +104,11 @@ def stratified(
     """
     names = chosen_scenes(references, tiles, predictions)
     if legend is None:
-        known = [given[name] for given in predictions.values() if not callable(given) for name in names]
+        known = [each[name] for each in predictions.values() if not callable(each) for name in names]
         legend = common_legend(known, [references[name] for name in names], classes)
     counts, coverage = [], []
     for name in names:
-        rasters = {
-            rule: given(name) if callable(given) else given[name] for rule, given in predictions.items()
-        }
+        rasters = {rule: each(name) if callable(each) else each[name] for rule, each in predictions.items()}
         grid = inputs.read(next(iter(rasters.values())), "prediction")
         predicted = {
             rule: inputs.read_onto(grid, raster, "prediction").positions(legend)
@@ -121,9 +119,9 @@ def stratified(
         if tiles is not None and "cloud" in tiles:
             for tile in tiles[(tiles["scene"] == name) & (tiles["cloud"] >= CLOUDY)].itertuples():
                 cells[scenes.Window(tile.row, tile.col, tile.height, tile.width).slices] |= 1
-        found = _count(predicted, within_tiles(reference, name, tiles), cells, len(legend))
-        counts.append(found[0])
-        coverage.append(found[1])
+        reference = within_tiles(reference, name, tiles)
+        counts.append(_count(predicted, reference, cells, len(legend)))
+        coverage.append(_coverage(predicted, reference))
     return _summed(
         {rule: np.stack([each[rule] for each in counts]) for rule in predictions},
         {rule: np.array([each[rule] for each in coverage]) for rule in predictions},
@@ -145,33 +143,35 @@ def chosen_scenes(
     """
     if tiles is not None and {"scene", "row", "col", "height", "width"} - set(tiles):
         raise InputError("tiles: not rows of a tile index; make one by seaicekit.tiles.index_tiles")
-    for what, given in {"references": references, **others}.items():
-        if not callable(given) and not hasattr(given, "items"):
+    for what, rasters in {"references": references, **others}.items():
+        if not callable(rasters) and not hasattr(rasters, "items"):
             raise InputError(f"{what}: give rasters by scene, in a dict, for the scenes' names are needed")
     names = [name for name, _ in references.items() if tiles is None or (tiles["scene"] == name).any()]
     if not names:
         raise InputError("tiles: none lies in a scene that has a reference; check the scenes' names")
-    for what, given in others.items():
+    for what, rasters in others.items():
         for name in names:
-            if not callable(given) and name not in given:
+            if not callable(rasters) and name not in rasters:
                 raise InputError(f"{what} lacks scene {name}; give the same scenes to all")
     return names
 
 
 def _count(
     predicted: Mapping[str, np.ndarray], reference: np.ndarray, cells: np.ndarray, classes: int
-) -> tuple[dict[str, np.ndarray], dict[str, tuple[int, int]]]:
-    """Return each rule's matrices, (2 by edge, 2 by cloud, classes, classes), and its coverage."""
-    held = reference != NODATA
-    coverage = {
-        rule: (int(np.count_nonzero(held & (each != NODATA))), int(held.sum()))
-        for rule, each in predicted.items()
-    }
+) -> dict[str, np.ndarray]:
+    """Return each rule's matrices, (2 by edge, 2 by cloud, classes, classes), of pixels that all rules have."""
     common = reference.copy()
     for each in predicted.values():
         common[each == NODATA] = NODATA
     counts = {rule: tally(each, common, classes, cells) for rule, each in predicted.items()}
-    return {rule: each.reshape(2, 2, classes, classes) for rule, each in counts.items()}, coverage
+    return {rule: each.reshape(2, 2, classes, classes) for rule, each in counts.items()}
+
+
+def _coverage(predicted: Mapping[str, np.ndarray], reference: np.ndarray) -> dict[str, tuple[int, int]]:
+    """Return each rule's pixels with a class where the reference has data, and pixels where it has."""
+    held = reference != NODATA
+    total = np.count_nonzero(held)
+    return {rule: (np.count_nonzero(held & (each != NODATA)), total) for rule, each in predicted.items()}
 
 
 def _summed(

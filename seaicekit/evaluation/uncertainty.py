@@ -102,11 +102,11 @@ def difference(
     InputError
         As for `seaicekit.evaluate`; an unknown score, class or stratum.
     """
-    found = stratified({"a": rule_a, "b": rule_b}, references, tiles, classes, legend)
-    matrices = [found.of(rule, stratum) for rule in "ab"]
+    by_stratum = stratified({"a": rule_a, "b": rule_b}, references, tiles, classes, legend)
+    matrices = [by_stratum.of(rule, stratum) for rule in "ab"]
     held = matrices[0].any(axis=(1, 2))
-    place = _place(score, class_name, found.legend)
-    sea, scenes = sea_rows(found.legend), int(held.sum())
+    place = _place(score, class_name, by_stratum.legend)
+    sea, scenes = sea_rows(by_stratum.legend), int(held.sum())
     if not scenes:
         raise InputError(f"difference: no pixel in {stratum} has data in both rules and the reference")
     a, b = (measures(each.sum(axis=0), sea)[score][place] for each in matrices)

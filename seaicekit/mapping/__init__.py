@@ -1,4 +1,4 @@
-"""A trained model over whole scenes: what class, how sure, how much of it."""
+"""Classes, confidences and areas of whole scenes by a trained model."""
 
 from seaicekit.mapping.blend import BATCH_PIXELS, SIZE, classify, strips
 from seaicekit.mapping.predict import predict

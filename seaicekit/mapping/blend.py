@@ -1,16 +1,15 @@
 """Overlapping tiles over a scene, their probabilities blended, a strip at a time.
 
-A network with same-size convolutions sees zeros beyond a tile's edge, so what it says there depends on where
-the tile was cut. Each tile therefore loses a margin, and neighbours fade into one another over a further
-stretch. The grid of tiles is anchored to the scene's upper left corner, a margin beyond it, and moves in
-steps
-that the network's poolings divide, so that pixels meet the poolings in the same phase whatever the tiles'
-size.
+A network with same-size convolutions sees zeros beyond a tile's edge, so its output there depends on where
+the tile is cut. Each tile therefore loses a margin, and neighbours fade into one another over a further
+stretch. The grid of tiles begins a margin beyond the scene's upper left corner. Its steps are multiples of
+the network's cell, so that a pixel has the same place in the poolings whatever the tiles' size.
 """
 
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -36,7 +35,7 @@ BATCH_PIXELS = 2**19  # at a time through the network
 
 
 def tile_size(card: Card, size: int | None) -> int:
-    """Return how large tiles are to be, in pixels a side.
+    """Return the side of the tiles, in pixels.
 
     Raises
     ------
@@ -46,8 +45,8 @@ def tile_size(card: Card, size: int | None) -> int:
     if card.normalisation == "l2":
         if size not in (None, card.size):
             raise InputError(
-                f"size: this model normalises each tile by its columns, so it needs tiles of {card.size} as in "
-                f"training, not {size}; leave size out"
+                f"size: this model normalises each tile by its columns, so it needs tiles of {card.size} as "
+                f"in training, not {size}; leave size out"
             )
         size = card.size
     size = SIZE if size is None else size
@@ -76,7 +75,7 @@ def strips(
     network : callable
         As from `compiled`.
     read : callable
-        Gives the window of the scene as the network sees it; see `seaicekit.tiles.prepare_inputs`.
+        Returns a window of the scene as the network sees it; see `seaicekit.tiles.prepare_inputs`.
     shape : (rows, columns)
     card : seaicekit.training.Card
     size : int
@@ -87,7 +86,7 @@ def strips(
     rows : slice
     probabilities : (rows, columns, classes) float32
     """
-    whole = card.normalisation == "l2"  # else a small scene gets a tile that is no larger than it needs
+    whole = card.normalisation == "l2"  # else a small scene gets a tile no larger than itself
     tall, wide = (size if whole else min(size, _padded(length, card.cell)) for length in shape)
     tops, lefts = (_starts(length, side) for length, side in zip(shape, (tall, wide), strict=True))
     down, across = _ramp(tall), _ramp(wide)
@@ -97,7 +96,7 @@ def strips(
         (tall, shape[1] + 2 * (MARGIN + wide), len(card.legend)), np.float32
     )  # from MARGIN left of it
     batches = _batches(read, shape, (tops, lefts), (tall, wide))
-    for (number, part), probabilities in _ahead(network, batches):
+    for (number, part), probabilities in _classified(network, batches):
         for left, each in zip(part, probabilities, strict=True):
             total[:, left + MARGIN : left + MARGIN + wide] += weight * each
         if part[-1] != lefts[-1]:
@@ -116,9 +115,9 @@ def strips(
 def _batches(
     read: Image, shape: tuple[int, ...], starts: tuple[range, range], sides: tuple[int, int]
 ) -> Iterator[tuple[tuple[int, Sequence[int]], np.ndarray]]:
-    """Yield (which row of tiles, where they begin in it) and the tiles, with the scene mirrored at its edges.
+    """Yield (number of the row of tiles, their left edges) and the tiles, the scene mirrored at its edges.
 
-    To a network a mirrored edge looks more like ice that goes on than black or zeros do.
+    A mirrored edge is more like ice that goes on than zeros are.
     """
     (tops, lefts), (tall, wide) = starts, sides
     many = max(1, BATCH_PIXELS // (tall * wide))
@@ -133,22 +132,24 @@ def _batches(
 
 
 def _mirrored(places: np.ndarray, length: int) -> np.ndarray:
-    """Return where in a scene the pixels at some places are, those beyond its edges mirrored at them."""
+    """Return indices into a side of a scene; those beyond its edges are mirrored at them."""
     places = places % (2 * length)
     return np.minimum(places, 2 * length - 1 - places)
 
 
-def _ahead(network: Network, batches: Iterator[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray]]:
-    """Let the network work on a batch while what it said of the one before is put in its place."""
+def _classified(
+    network: Network, batches: Iterator[tuple[Any, np.ndarray]]
+) -> Iterator[tuple[Any, np.ndarray]]:
+    """Yield each batch's place and probabilities; the network works on the next batch meanwhile."""
     with ThreadPoolExecutor(1) as pool:
-        before = None
+        pending: deque = deque()
         for place, tiles in batches:
-            now = place, pool.submit(network, tiles)
-            if before:
-                yield before[0], before[1].result()
-            before = now
-        if before:
-            yield before[0], before[1].result()
+            pending.append((place, pool.submit(network, tiles)))
+            if len(pending) > 1:
+                place, result = pending.popleft()
+                yield place, result.result()
+        for place, result in pending:
+            yield place, result.result()
 
 
 def _padded(length: int, cell: int) -> int:
@@ -162,13 +163,13 @@ def _starts(length: int, side: int) -> range:
 
 
 def _ramp(side: int) -> np.ndarray:
-    """Return how much a tile counts along one side: nothing in its margin, fully in its middle."""
+    """Return a tile's weights along one side: 0 in its margin, 1 in its middle."""
     depth = np.minimum(np.arange(side), np.arange(side)[::-1])
     return np.clip((depth - MARGIN + 0.5) / FADE, 0, 1).astype(np.float32)
 
 
 def _covered(starts: range, ramp: np.ndarray, length: int) -> np.ndarray:
-    """Return the sum of what all tiles count, (length,), at each pixel of the scene."""
+    """Return the sum of all tiles' weights, (length,), at each pixel along a side of the scene."""
     total = np.zeros(starts[-1] + len(ramp) + 2 * MARGIN + length, np.float32)
     for start in starts:
         total[start + MARGIN : start + MARGIN + len(ramp)] += ramp

@@ -16,7 +16,7 @@ Inputs = Literal["rgb", "grey", "filtered"]
 
 
 def check_inputs(variant: str) -> None:
-    """Refuse a variant that `prepare` does not know."""
+    """Refuse a variant that `prepare_inputs` does not know."""
     if variant not in get_args(Inputs):
         raise InputError(f"inputs: must be one of {', '.join(get_args(Inputs))}, not {variant!r}")
 
@@ -28,9 +28,9 @@ def channels(variant: Inputs) -> int:
 
 
 def labelling_rule(raster: str | os.PathLike) -> tuple[Rule, tuple[int, int] | None]:
-    """Return the rule that a label raster was made by and the ends it stretched.
+    """Return the rule that a label raster was made by, and the brightnesses it stretched to 0 and 255.
 
-    Of others, the paper's and None.
+    For a raster that `seaicekit.autolabel` did not make: the paper's rule and None.
     """
     made = provenance(raster)
     return (Rule.from_dict(made["rule"]), made["ends"]) if made else (Rule(), None)
@@ -44,7 +44,7 @@ def prepare_inputs(
     resolution: float | None = None,
     scl: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Turn a scene into what the network sees.
+    """Turn a scene into the network's input.
 
     Parameters
     ----------
@@ -53,10 +53,10 @@ def prepare_inputs(
         take any part of one.
     nodata : (rows, columns) bool
     variant : "rgb", "grey" or "filtered"
-        The bands; their grey as OpenCV weighs it; or the brightness that the thin-cloud and shadow filter
-        has corrected (arXiv 2403.13135, section III; the paper trains on it), open water 0.
+        The bands; their grey by OpenCV's weights; or the brightness corrected by the thin-cloud and shadow
+        filter (arXiv 2403.13135, section III; the paper trains on it), open water 0.
     rule : Rule, optional
-        For "filtered": that of the labels, as from `rule_of`; the paper's if none is given.
+        For "filtered": that of the labels, as from `labelling_rule`; the paper's by default.
     resolution : float, optional
         Metres a pixel, where the rule gives its window in metres.
     scl : (rows, columns) uint8, optional

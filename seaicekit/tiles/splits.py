@@ -41,7 +41,7 @@ class SplitOptions(Seeded):
 def choose_split(
     tiles: pd.DataFrame, options: SplitOptions, dates: Mapping[str, str | None] | None = None
 ) -> np.ndarray:
-    """Say of each tile whether it is for training or for testing.
+    """Choose for each tile whether it is for training or for testing.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def _by_tile(tiles: pd.DataFrame, test_fraction: float, seed: int) -> np.ndarray
 
 
 def _by_scene(tiles: pd.DataFrame, test_fraction: float, seed: int) -> np.ndarray:
-    """Choose the test scenes evenly along their cloudiness, from a random start."""
+    """Choose test scenes evenly along their cloudiness, from a random start."""
     unit = tiles["scene"]
     if unit.nunique() == 1:
         warnings.warn("only one scene: its tiles are split, so scores will flatter", stacklevel=4)
@@ -95,9 +95,9 @@ def _by_scene(tiles: pd.DataFrame, test_fraction: float, seed: int) -> np.ndarra
 
 
 def _places(paths: pd.Series) -> dict[str, tuple[float, float]]:
-    """Return from where to where scenes lie along the region's longest direction, metres.
+    """Return the range of each scene along the region's longest direction, metres.
 
-    A tenth of each end does not count, for neighbouring granules overlap by as much.
+    A tenth at each end does not count, since neighbouring granules overlap by as much.
     """
     from rasterio.warp import transform
 
@@ -140,7 +140,7 @@ def _seasons(names: pd.Index, dates: Mapping[str, str | None]) -> dict[str, tupl
 def _cut(
     scene: pd.Series, along: Mapping[str, tuple[float, float]], test_fraction: float, how: str
 ) -> np.ndarray:
-    """Cut the scenes in two where none reaches across, so that the upper part holds the share nearest to asked."""
+    """Cut the scenes in two where none reaches across; the upper part's share is the nearest to that asked."""
     low, high = (scene.map({name: ends[side] for name, ends in along.items()}).to_numpy() for side in (0, 1))
     cuts = [cut for cut in np.unique(low)[1:] if (high[low < cut] <= cut).all()]
     if not cuts:

@@ -1,4 +1,4 @@
-"""The state of a training after an epoch, as files that are whole or not there."""
+"""The state of a training after an epoch, in files that are written in one step."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ FOLDER = "checkpoints"
 
 
 def save(out_dir: str | os.PathLike, variables: list[keras.Variable], state: dict) -> None:
-    """Write the variables and a state of JSON values with ``epoch``, then remove what is older than `KEPT`.
+    """Write the variables and a state of JSON values with ``epoch``; keep the newest `KEPT` checkpoints.
 
     Raises
     ------
     InputError
-        The disk is full; the checkpoints before stay.
+        The disk is full; earlier checkpoints stay.
     """
     path = Path(out_dir) / FOLDER / f"epoch_{state['epoch']:05}.npz"
     arrays = {f"v{number:05}": np.asarray(variable) for number, variable in enumerate(variables)}
@@ -36,10 +36,10 @@ def save(out_dir: str | os.PathLike, variables: list[keras.Variable], state: dic
             np.savez(place, state=text, **arrays)
         except OSError as error:
             raise InputError(
-                f"{path}: cannot be written ({error.strerror}); free some space and train again with resume=True, "
-                "the checkpoint before it is kept"
+                f"{path}: cannot be written ({error.strerror}); free some space and train again with "
+                "resume=True, the checkpoint before it is kept"
             ) from error
-    for old in _found(out_dir)[KEPT:]:
+    for old in _paths(out_dir)[KEPT:]:
         old.unlink()
 
 
@@ -51,25 +51,25 @@ def newest(out_dir: str | os.PathLike) -> tuple[list[np.ndarray], dict, list[str
     variables : list of arrays
     state : dict
     messages : list of str
-        What had to be passed over.
+        Which damaged checkpoints were skipped.
 
     Raises
     ------
     InputError
         All are damaged.
     """
-    found = _found(out_dir)
+    paths = _paths(out_dir)
     messages: list[str] = []
-    for path in found:
+    for path in paths:
         try:
             with np.load(path, allow_pickle=False) as arrays:  # reading checks each member's CRC-32
                 state = json.loads(arrays["state"].tobytes())
                 return [arrays[name] for name in sorted(arrays.files) if name != "state"], state, messages
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             messages.append(f"{path}: is damaged ({error}); going on from the checkpoint before it")
-    if found:
+    if paths:
         raise InputError(
-            f"{found[0]}: is damaged, and no other checkpoint is whole; train again with resume=False"
+            f"{paths[0]}: is damaged, and no other checkpoint is whole; train again with resume=False"
         )
     return None
 
@@ -84,11 +84,11 @@ def restore(variables: list[keras.Variable], arrays: list[np.ndarray]) -> None:
 
 def clear(out_dir: str | os.PathLike) -> None:
     """Remove all checkpoints."""
-    for path in _found(out_dir):
+    for path in _paths(out_dir):
         path.unlink()
 
 
-def _found(out_dir: str | os.PathLike) -> list[Path]:
+def _paths(out_dir: str | os.PathLike) -> list[Path]:
     """List the checkpoints, the newest first."""
     paths = (Path(out_dir) / FOLDER).glob("epoch_*.npz")
     return sorted((path for path in paths if re.fullmatch(r"epoch_\d+", path.stem)), reverse=True)

@@ -102,12 +102,12 @@ class Training:
 
     def _resumed(self) -> tuple[int, list[dict], list[str]]:
         """Put the newest checkpoint into rank 0's variables; return epochs done, history and messages."""
-        found = None
+        checkpoint = None
         if self._job.resume and self._rank == 0:
-            found = _read_checkpoint(self._job, self._identity, self._variables)
+            checkpoint = _read_checkpoint(self._job, self._identity, self._variables)
         if self._job.resume:
-            found = self._hvd.broadcast_object(found)
-        return found or (0, [], [])
+            checkpoint = self._hvd.broadcast_object(checkpoint)
+        return checkpoint or (0, [], [])
 
     def _tell(self, done: int) -> None:
         """Report that so many images are done in this call."""
@@ -217,10 +217,10 @@ class Training:
 
 def _read_checkpoint(job: Job, identity: dict, variables: list) -> tuple[int, list[dict], list[str]] | None:
     """Put the newest checkpoint into the variables; return epochs done, history and messages."""
-    found = checkpoints.newest(job.out_dir)
-    if not found:
+    newest = checkpoints.newest(job.out_dir)
+    if not newest:
         return None
-    arrays, saved, messages = found
+    arrays, saved, messages = newest
     old, new = (
         each["settings"] | {name: each.get(name) for name in identity if name != "settings"}
         for each in (saved, identity)

@@ -1,4 +1,4 @@
-"""A trained model as a file that says itself what it takes and what it gives."""
+"""A trained model as one file, with a card that describes its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMAT = "seaicekit-model-1"
 
 @dataclass(frozen=True)
 class Card:
-    """What a model takes and gives.
+    """A description of a model's inputs, outputs and training.
 
     Attributes
     ----------
@@ -34,18 +34,18 @@ class Card:
     inputs : str
         For `seaicekit.tiles.prepare_inputs`.
     rule : Rule or None
-        Likewise, where the inputs are "filtered".
+        The filter's, where the inputs are "filtered".
     normalisation : str
-        "scale" or "l2"; the model does it itself. "l2" looks at whole tiles, so predict by tiles of ``size``.
+        "scale" or "l2"; a layer of the model. "l2" depends on the tile, so predict by tiles of ``size``.
     size : int
         Pixels a side of the tiles it was trained on.
     cell : int
-        A tile's sides must be multiples of this many pixels, and a model gives the same for a scene moved by
-        as many: 2^(depth - 1).
+        A tile's sides must be multiples of this many pixels, 2^(depth - 1), and a scene that is moved by as
+        many gets the same classes.
     training : dict
         How it was trained: settings, ranks, tiles, versions.
     scores : dict or None
-        How good it is, once someone has found out; see `write_card`.
+        How good it is, once it has been evaluated; see `write_card`.
     """
 
     legend: Legend = LEGEND
@@ -64,14 +64,8 @@ class Card:
     def to_dict(self) -> dict:
         """Return the card as JSON values, for `from_dict`."""
         rule = self.rule and self.rule.to_dict()
-        return (
-            {"format": FORMAT}
-            | {name: getattr(self, name) for name in self.__dataclass_fields__}
-            | {
-                "legend": self.legend.to_json(),
-                "rule": rule,
-            }
-        )
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {"format": FORMAT} | fields | {"legend": self.legend.to_json(), "rule": rule}
 
     @classmethod
     def from_dict(cls, values: dict) -> Card:
@@ -117,11 +111,11 @@ def load_model(path: str | os.PathLike) -> tuple[keras.Model, Card]:
     except Exception as error:  # whatever a damaged or foreign file makes Keras raise
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{path}: cannot be loaded ({reason}); train it again") from error
-    outputs, seen = model.output_shape[-1], model.input_shape[-1]
-    if outputs != len(card.legend) or seen != tiles.channels(card.inputs):
+    outputs, channels = model.output_shape[-1], model.input_shape[-1]
+    if outputs != len(card.legend) or channels != tiles.channels(card.inputs):
         raise InputError(
-            f"{path}: takes {seen} channels and gives {outputs} classes where its card says {card.inputs} and "
-            f"{len(card.legend)}; train it again"
+            f"{path}: takes {channels} channels and gives {outputs} classes where its card says "
+            f"{card.inputs} and {len(card.legend)}; train it again"
         )
     return model, card
 
@@ -132,7 +126,7 @@ def read_card(path: str | os.PathLike) -> Card:
     Raises
     ------
     InputError
-        As from `load`.
+        Missing, not a model, or one without a card.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such model; train one first")
@@ -141,7 +135,7 @@ def read_card(path: str | os.PathLike) -> Card:
             text = archive.read(CARD)
     except KeyError as error:
         raise InputError(
-            f"{path}: a model without {CARD}, so what it takes and gives is not known; give it a card with "
+            f"{path}: a model without {CARD}, so its inputs and classes are not known; give it a card with "
             "seaicekit.training.write_card, or train one here"
         ) from error
     except (OSError, zipfile.BadZipFile) as error:
