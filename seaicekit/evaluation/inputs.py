@@ -214,7 +214,3 @@ def _same_grid(layer: Layer, grid: Layer) -> bool:
     steps = [shift if number in (2, 5) else shift / max(layer.shape) for number in range(6)]
     off = np.abs(np.subtract(layer.transform[:6], grid.transform[:6]))
     return layer.crs == grid.crs and bool((off <= steps).all())
-
-
-def _name(raster: Raster) -> str:
-    return str(raster) if isinstance(raster, str | os.PathLike) else "array"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pystac
 
     from seaicekit.classes import SeaIceClass
-    from seaicekit.scenes import Paths, SceneReader, Window
+    from seaicekit.scenes import Paths, SceneReader
     from seaicekit.training import Card
 
     Model = str | os.PathLike | tuple[keras.Model, Card]
@@ -54,7 +54,6 @@ class Task:
     map: str
     confidence: str
     size: int
-    prepared: tiles.Inputs | None
     model: str
 
     @property
@@ -89,7 +88,6 @@ def predict(
     engine: Engine = "serial",
     master: str | None = None,
     errors: Errors = "raise",
-    prepared: tiles.Inputs | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Classify whole scenes with a trained model.
@@ -120,9 +118,6 @@ def predict(
         Spark's master; ``local[*]`` if none is given.
     errors : "raise" or "quarantine"
         A scene that cannot be mapped ends the work, or is left out with its reason in the table.
-    prepared : "rgb", "grey" or "filtered", optional
-        Where the scenes are images that something has made so already: nothing is prepared, and a model of
-        other inputs refuses them.
     progress : bool
         Show a bar.
 
@@ -148,12 +143,7 @@ def predict(
         if value not in get_args(known):
             raise InputError(f"{name}: must be one of {', '.join(get_args(known))}, not {value!r}")
     card = training.read_card(model) if isinstance(model, str | os.PathLike) else model[1]
-    if prepared and prepared != card.inputs:
-        raise InputError(
-            f"prepared: the scenes are {prepared}, and the model was trained on {card.inputs}; "
-            f"give scenes that are {card.inputs}, or train with inputs={prepared!r}"
-        )
-    tasks = _tasks(model, card, paths, out_dir, blend.tile_size(card, size), prepared)
+    tasks = _tasks(model, card, paths, out_dir, blend.tile_size(card, size))
     as_path(output_path(out_dir, ITEMS)).unlink(missing_ok=True)  # what it lists is about to change
     rows = []
     with tqdm(total=len(tasks), desc="scenes", disable=not progress, unit_scale=True) as bar:
@@ -188,7 +178,6 @@ def _tasks(
     paths: Paths,
     out_dir: str | os.PathLike,
     size: int,
-    prepared: tiles.Inputs | None,
 ) -> list[Task]:
     named = scenes.name_scenes(paths)
     if not named:
@@ -204,7 +193,6 @@ def _tasks(
             output_path(out_dir, f"{name}.tif"),
             output_path(out_dir, f"{name}_confidence.tif"),
             size,
-            prepared,
             checksum,
         )
         for name, path in named.items()
@@ -279,7 +267,7 @@ def _map(task: Task, network: blend.Network, card: Card, tick: Tick = lambda _: 
     """Return a scene's map, read or computed, or why there is none."""
     try:
         with scenes.open_reader(task.path) as reader:
-            made_of = [reader.made_of(scenes.quick_checksum), task.size, task.prepared, task.model]
+            made_of = [reader.made_of(scenes.quick_checksum), task.size, task.model]
             version = f"{VERSION} {labels.VERSION}"
             key = hashlib.sha256(json.dumps([*made_of, version]).encode()).hexdigest()
             mapped = _read_current(task, key)
@@ -324,18 +312,14 @@ def _classify(
 
 def _image(task: Task, reader: SceneReader, card: Card) -> tuple[blend.Image, blend.Image]:
     """Return what gives windows of a scene as the network sees it, and of where the map has no data."""
-    if card.inputs == "filtered" and not task.prepared:
+    if card.inputs == "filtered":
         image, void = _filtered(task, reader, card.rule or labels.Rule())
         return lambda window: image[window.slices], lambda window: void[window.slices]
-    variant: tiles.Inputs = "rgb" if card.inputs == "rgb" else "grey"  # of equal bands the grey is the bands'
-    # Open water is 0 in a filtered image, so that black at its border is no sign of missing data.
-    declared = reader.declares_nodata or task.prepared != "filtered"
-
-    def read(window: Window) -> tuple[np.ndarray, np.ndarray]:
-        return reader.read(window, None if declared else np.zeros((window.height, window.width), bool))
-
     # Window by window, for a scene may be larger than memory.
-    return lambda window: tiles.prepare_inputs(*read(window), variant), lambda window: read(window)[1]
+    return (
+        lambda window: tiles.prepare_inputs(*reader.read(window), card.inputs),
+        lambda window: reader.read(window)[1],
+    )
 
 
 def _filtered(task: Task, reader: SceneReader, rule: labels.Rule) -> tuple[np.ndarray, np.ndarray]:
