@@ -109,11 +109,10 @@ def stratified(
     counts, coverage = [], []
     for name in names:
         rasters = {rule: each(name) if callable(each) else each[name] for rule, each in predictions.items()}
-        grid = inputs.read(next(iter(rasters.values())), "prediction")
-        predicted = {
-            rule: inputs.read_onto(grid, raster, "prediction").positions(legend)
-            for rule, raster in rasters.items()
-        }
+        first, *others = rasters
+        grid = inputs.read(rasters[first], "prediction")
+        layers = {rule: inputs.read_onto(grid, rasters[rule], "prediction") for rule in others}
+        predicted = {rule: layer.positions(legend) for rule, layer in ({first: grid} | layers).items()}
         reference = inputs.read_onto(grid, references[name], "reference", classes).positions(legend, classes)
         cells = 2 * edges(reference, edge).astype(np.uint8)
         if tiles is not None and "cloud" in tiles:
