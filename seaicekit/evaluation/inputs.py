@@ -178,8 +178,8 @@ def read_onto(grid: Layer, raster: Raster, name: str, classes: ClassMapping | No
     if not georeferenced:
         without = layer.name if layer.crs is None else grid.name
         raise InputError(
-            f"evaluate: the prediction has {grid.shape} pixels, the {name} {layer.shape}, and {without} has no "
-            "CRS; give rasters on one grid, or both with their CRS"
+            f"evaluate: the prediction has {grid.shape} pixels, the {name} {layer.shape}, and {without} has "
+            "no CRS; give rasters on one grid, or both with their CRS"
         )
     import rasterio.errors
     import rasterio.warp

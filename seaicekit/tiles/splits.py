@@ -28,10 +28,11 @@ class SplitOptions(Seeded):
 
     split: Split = Field(
         "scene",
-        description="What is kept for testing. scene: whole scenes, chosen evenly along their cloudiness, of a single "
-        "scene tiles; tile: any tiles at random, as the paper does, which leaks, for tiles of one scene stand on both "
-        "sides; place: scenes of one end of the region, along the direction in which it is longest; season: scenes of "
-        "the last days of the year, which begins after the longest time without a scene.",
+        description="What is kept for testing. scene: whole scenes, chosen evenly along their cloudiness, of "
+        "a single scene tiles; tile: any tiles at random, as the paper does, which leaks, for tiles of one scene "
+        "stand on both sides; place: scenes of one end of the region, along the direction in which it is "
+        "longest; season: scenes of the last days of the year, which begins after the longest time without a "
+        "scene.",
     )
     test_fraction: float = Field(
         0.25, gt=0, lt=1, description="Share of the scenes, or else of the tiles, that is kept for testing."
@@ -48,7 +49,8 @@ def choose_split(
     tiles : pandas.DataFrame
         Rows of a tile index, at least ``scene``, ``path`` and ``cloud``.
     options : SplitOptions
-        The share is what comes nearest. The seed chooses scenes or tiles; "place" and "season" leave no choice.
+        The nearest possible share is taken. The seed chooses scenes or tiles; "place" and "season" leave no
+        choice.
     dates : dict, optional
         Scene → when it was taken, ISO 8601 or None; needed for "season".
 
@@ -140,7 +142,7 @@ def _seasons(names: pd.Index, dates: Mapping[str, str | None]) -> dict[str, tupl
 def _cut(
     scene: pd.Series, along: Mapping[str, tuple[float, float]], test_fraction: float, how: str
 ) -> np.ndarray:
-    """Cut the scenes in two where none reaches across; the upper part's share is the nearest to that asked."""
+    """Cut the scenes in two where none reaches across, with the test share nearest to ``test_fraction``."""
     low, high = (scene.map({name: ends[side] for name, ends in along.items()}).to_numpy() for side in (0, 1))
     cuts = [cut for cut in np.unique(low)[1:] if (high[low < cut] <= cut).all()]
     if not cuts:

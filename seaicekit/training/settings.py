@@ -38,7 +38,8 @@ class Settings(Seeded):
     targets: str = Field(
         "labels",
         min_length=1,
-        description="What it learns: labels, raw (by the cuts alone), truth, or a folder of rasters SCENE.tif.",
+        description="What it learns: labels, raw (by the cuts alone), truth, or a folder of rasters "
+        "SCENE.tif.",
     )
     normalisation: Normalisation = Field(
         "scale", description="Of the input: scale divides by 255; l2 is the paper's, by columns of a tile."
@@ -92,7 +93,8 @@ class Ranks(Parameters):
             slots += int(count)
         if self.ranks > slots:
             raise InputError(
-                f"ranks: {self.ranks} are more than the {slots} slots of {self.hosts}; give fewer, or more hosts"
+                f"ranks: {self.ranks} are more than the {slots} slots of {self.hosts}; give fewer, or "
+                "more hosts"
             )
         return self
 

@@ -75,7 +75,7 @@ def compile_steps(model: keras.Model, optimizer: keras.Optimizer) -> tuple[Calla
 
 
 def reseed(model: keras.Model, seed: list[int]) -> None:
-    """Start each dropout layer's draws from an epoch's own seed, so that a resumed training draws the same."""
+    """Seed each dropout layer anew for an epoch, so that a resumed training draws the same."""
     for number, layer in enumerate(model.layers):
         if hasattr(layer, "seed_generator"):
             layer.seed_generator.state.assign(np.random.default_rng([*seed, number]).integers(2**31, size=2))

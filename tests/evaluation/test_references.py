@@ -116,7 +116,7 @@ def test_a_picture_of_labels_and_floats(tmp_path):
         sik.evaluate(np.zeros((200, 200), np.uint8), np.arange(4e4).reshape(200, 200), classes={0: 0})
 
 
-def test_the_legend_stands_in_the_files(tmp_path):
+def test_the_legend_is_read_from_the_files(tmp_path):
     codes, other = random(0, codes=(0, 1, 2, 7)), random(1, codes=(0, 1, 2, 7))
     paths = [written(tmp_path / f"{n}.tif", each, legend=FOUR) for n, each in enumerate((codes, other))]
     found = sik.evaluate(*paths)

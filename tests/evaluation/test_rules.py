@@ -50,7 +50,7 @@ def value(table, rule, score="accuracy", stratum="all", **where):
     return rows.iloc[0]
 
 
-def test_baselines_are_what_they_say(compared):
+def test_baselines_score_as_scikit_learn_says(compared):
     shown, made, truths, images, chosen, names, table, train = compared
     rules = [
         "filter and cuts",
@@ -305,7 +305,7 @@ def test_calibrated_cuts_stretch_as_their_rule_does(tmp_path):
     assert value(shown, "calibrated cuts").value == value(shown, "x").value > 0.6
 
 
-def test_what_is_said_of_a_run_is_said_of_its_test_tiles(small):
+def test_a_run_is_scored_on_its_test_tiles(small):
     folder, labelled, index = small
     rng = np.random.default_rng(0)
     index = index.assign(split=np.where(np.arange(len(index)) % 2, "test", "train"))

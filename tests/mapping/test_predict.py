@@ -73,7 +73,7 @@ def test_maps_lie_on_the_scenes_grid_with_all_classes_of_the_model(sharp, small,
         assert row.mean_confidence == pytest.approx(percent[~outside].mean() / 100, abs=0.005)
 
 
-def test_items_tell_what_the_codes_mean(sharp, small, tmp_path):
+def test_items_name_the_classes(sharp, small, tmp_path):
     sik.predict(sharp, {"one": small[1].path[0]}, tmp_path)
     items = json.loads((tmp_path / "maps.json").read_text())
     [item] = pystac.ItemCollection.from_dict(items)
@@ -201,7 +201,7 @@ def test_predicting_hashes_no_scene(sharp, small, tmp_path, monkeypatch):
     assert len(sik.predict(sharp, small[1].path[0], tmp_path)) == 1
 
 
-def test_what_an_earlier_call_made_of_a_scene_that_now_fails_goes(sharp, small, tmp_path):
+def test_maps_of_a_scene_that_now_fails_are_removed(sharp, small, tmp_path):
     paths = {name: tmp_path / f"{name}.tif" for name in "ab"}
     for path in paths.values():
         path.write_bytes(Path(small[1].path[0]).read_bytes())

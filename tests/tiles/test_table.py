@@ -30,7 +30,7 @@ def test_scenes_never_straddle_the_split(small):
     assert set(sides) == {"train", "test"}  # chosen evenly along cloudiness
 
 
-def test_cloud_share_zero_is_a_value(small, tmp_path):
+def test_without_filter_the_cloud_share_is_zero(small, tmp_path):
     _, labelled, _ = small
     for rule in ("ignore", "mask"):
         plain = sik.autolabel(labelled.path, tmp_path, engine="serial", cloud_filter=False, nodata=rule)
@@ -82,7 +82,7 @@ def test_wrong_input(small, tmp_path):
     assert not (tmp_path / "t.parquet").exists()
 
 
-def test_only_keeps_the_tiles():
+def test_codes_outside_the_tiles_are_no_data():
     codes = np.ones((10, 10), np.uint8)
     table = pd.DataFrame([{"row": 0, "col": 5, "height": 5, "width": 5}])
     assert (tiles.mask_outside_tiles(codes, table) == 1).sum() == 25

@@ -92,7 +92,8 @@ def test_a_stopped_rank_is_named(small, tmp_path, launcher, rank):
 def test_a_rank_that_does_not_come_to_the_common_step_ends_the_run(small, tmp_path, monkeypatch):
     """Its process answers, so Gloo is content."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import os, time\nif os.environ.get('HOROVOD_RANK') == '1':\n    os.pwrite = lambda *_: time.sleep(10**6)\n"
+        "import os, time\n"
+        "if os.environ.get('HOROVOD_RANK') == '1':\n    os.pwrite = lambda *_: time.sleep(10**6)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("HOROVOD_STALL_CHECK_TIME_SECONDS", "5")

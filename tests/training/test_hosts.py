@@ -13,7 +13,8 @@ import sys, json
 import seaicekit as sik
 tiles, out = sys.argv[1:]
 settings = dict(epochs=2, width=2, depth=2, dropout=False, augment=False, progress=False)
-two = sik.train(tiles, out + "/two", ranks=2, launcher="horovodrun", hosts="node1:1,node2:1", batch=2, **settings)
+two = dict(ranks=2, launcher="horovodrun", hosts="node1:1,node2:1", batch=2)
+two = sik.train(tiles, out + "/two", **two, **settings)
 one = sik.train(tiles, out + "/one", ranks=1, launcher="inprocess", batch=4, **settings)
 print(json.dumps([two, one]))
 """
@@ -91,7 +92,7 @@ def hosts(tmp_path):
 
 
 def _on(name, folder, command, *environment):
-    """Return a command as one that runs on a host, where each host's name has an address that others reach."""
+    """Return a command that runs on a host, where each host's name has an address that others reach."""
     script = f'mount --bind {folder}/hosts /etc/hosts && hostname {name} && exec env "$@"'
     return [
         "ip",
