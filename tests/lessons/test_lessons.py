@@ -79,7 +79,7 @@ def check_outputs(notebook, number):
     assert [shown.split(".")[0] for shown in answers] == ["Not yet", "Right"] * len(EXERCISES[number])
     encoded = [output.get("data", {}).get("image/png") for cell in code for output in cell.outputs]
     pictures = [cv2.imdecode(np.frombuffer(base64.b64decode(each), np.uint8), 1) for each in encoded if each]
-    assert len(pictures) >= 3
+    assert pictures
     for picture in pictures:
         assert min(picture.shape[:2]) > 100 and picture.std() > 5  # something is drawn
 
