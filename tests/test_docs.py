@@ -77,6 +77,20 @@ def test_examples_in_docstrings_are_true():
     assert sum(result.attempted for result in results) >= 12
 
 
+def test_names_in_the_texts_are_there():
+    """Names such as ``sik.scenes.fetch`` in the README, the guide and the change log's column "now" exist."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "guide").glob("*.md")]
+    moved = re.findall(r"^\|[^|]*\|([^|]*)\|$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    text = "\n".join([*(page.read_text() for page in pages), *moved])
+    names = set(re.findall(r"\b(?:sik|seaicekit)((?:\.[a-zA-Z_]\w*)+)(?![\w/])", text))
+    assert len(names) >= 30
+    for name in sorted(names - {".zip"}):
+        value = sik
+        for part in name[1:].split("."):
+            value = getattr(value, part, None)
+            assert value is not None, name
+
+
 class Links(HTMLParser):
     """Links and anchors of a page."""
 
