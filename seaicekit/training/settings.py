@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -83,14 +84,9 @@ class Ranks(Parameters):
             return self
         if self.launcher != "horovodrun":
             raise InputError("hosts: only the launcher horovodrun starts ranks on other machines")
-        slots = 0
-        for each in self.hosts.split(","):
-            name, _, count = each.strip().rpartition(":")
-            if not name or not count.isdigit() or not int(count):
-                raise InputError(
-                    f'hosts: must be names and their slots as "node1:2,node2:2", not {self.hosts!r}'
-                )
-            slots += int(count)
+        if not re.fullmatch(r"\s*[^,]+:[1-9]\d*\s*(,\s*[^,]+:[1-9]\d*\s*)*", self.hosts):
+            raise InputError(f'hosts: must be names and their slots as "node1:2,node2:2", not {self.hosts!r}')
+        slots = sum(int(each.rpartition(":")[2]) for each in self.hosts.split(","))
         if self.ranks > slots:
             raise InputError(
                 f"ranks: {self.ranks} are more than the {slots} slots of {self.hosts}; give fewer, or "
