@@ -215,9 +215,12 @@ def _scenes(folder: Path, benchmark: Benchmark, progress: bool) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("scene")
 
 
-def _fitted(path: Path, clicked: pd.DataFrame, paths: pd.Series, rule: Rule) -> Thresholds:
+def _fitted(path: Path, points: pd.DataFrame, paths: pd.Series, rule: Rule) -> Thresholds:
+    """Return the rule's cuts fitted to points, from the file if there is one."""
     if not path.exists():
-        calibrate(clicked, paths.to_dict(), rule).save(path, {"points": clicked.to_dict("records")})
+        fit = fit_points(points, {name: Preview(scene) for name, scene in paths.items()}, rule)
+        cuts = replace(rule.thresholds, water_max=fit.water_max, thin_max=fit.thin_max)
+        cuts.save(path, {"points": points.to_dict("records")})
     return Thresholds.load(path)
 
 
@@ -279,20 +282,3 @@ def draw(truths: Mapping[str, str], each: int = EACH, seed: int = 0) -> pd.DataF
             row, col = np.unravel_index(rng.choice(places[name]), codes[name].shape)
             rows.append({"scene": str(name), "row": int(row), "col": int(col), "code": entry.code})
     return pd.DataFrame(rows)
-
-
-def calibrate(points: pd.DataFrame, paths: Mapping[str, str], rule: Rule) -> Thresholds:
-    """Fit a rule's two cuts to points; see `seaicekit.tuner.fit_points`.
-
-    Parameters
-    ----------
-    points : pandas.DataFrame
-        As from `draw`.
-    paths : dict
-        Scene → path; the pixels of all of them show how common each class is.
-    rule : Rule
-        With the filter or without; its cuts are those to begin with.
-    """
-    previews = {name: Preview(path) for name, path in paths.items()}
-    fit = fit_points(points, previews, rule)
-    return replace(rule.thresholds, water_max=fit.water_max, thin_max=fit.thin_max)
