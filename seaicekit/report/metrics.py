@@ -70,7 +70,7 @@ def save_metrics(run_dir: str | os.PathLike, maps: pd.DataFrame, tiles: pd.DataF
     tables = {
         "scores": scores["table"],
         "concentration": scores["concentration"],
-        "maps": rows.drop(columns=["path", "map", "confidence"]),
+        "maps": rows.drop(columns=["path", "map", "confidence", "current"]),
     }
     metrics = {name: scores[name] for name in ("against", "confusion", "agreement", "reliability", "ssim")}
     for name, table in tables.items():
