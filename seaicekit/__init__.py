@@ -13,6 +13,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "lessons",
         "mapping",
         "maps",
+        "parameters",
         "pipeline",
         "report",
         "scenes",
@@ -26,6 +27,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "files": ["InputError"],
         "labels": ["autolabel", "label", "load_labels"],
         "mapping": ["predict"],
+        "pipeline": ["Run"],
         "scenes": ["catalogue", "open_scene", "search"],
         "thresholds": ["Thresholds"],
         "training": ["train"],
@@ -36,6 +38,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
 __version__ = "0.1.0"
 __all__ = [
     "InputError",
+    "Run",
     "ThresholdTuner",
     "Thresholds",
     "autolabel",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seaicekit import __version__
 from seaicekit.files import InputError
 from seaicekit.scenes import split_source
+
+if TYPE_CHECKING:
+    from seaicekit.pipeline import RunParameters
 
 PRESETS = Path(__file__).parent / "pipeline" / "presets"
 
@@ -41,6 +43,32 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
+RUN_EPILOG = """\
+For example: -p water_max 80 -p epochs 30. A list makes a run of each value: -p epochs '[15, 30]'.
+Stages in DIR that nothing has changed for are left as they are, so the same command goes on where a
+run was stopped. Exit codes: 0 done; 1 a notebook failed, or with --strict a scene was set aside;
+2 wrong input; 130 interrupted.
+
+Parameters, for -p and PARAMS.yaml:
+
+"""
+TUNE_EPILOG = (
+    "Then give the file to a batch: seaicekit run --scenes FOLDER -p thresholds calibration/thresholds.json; "
+    "for labels as you saw them also the parameters that the tuner names when it saves."
+)
+
+
+class _RunHelp(argparse.Action):
+    """Print the help of ``run`` with all parameters, whose models take long to import."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from seaicekit.pipeline import RunParameters
+
+        parser.epilog = RUN_EPILOG + (RunParameters.__doc__ or "").partition("----------\n")[2]
+        parser.print_help()
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("seaicekit", description="Classify polar sea ice in Sentinel-2 imagery.")
     parser.add_argument("--version", action="version", version=f"seaicekit {__version__}")
@@ -50,15 +78,27 @@ def _parser() -> argparse.ArgumentParser:
         "--out", default="runs/demo", metavar="DIR", help="the run's folder (default: %(default)s)"
     )
     demo.set_defaults(command=_demo)
+    _add_run(commands)
+    report = commands.add_parser("report", help="write a run's page anew, or compare several runs")
+    report.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder")
+    report.add_argument("--out", metavar="PAGE.html", help="of a comparison (default: comparison.html)")
+    report.set_defaults(command=_report)
+    _add_tune(commands)
+    doctor = commands.add_parser(
+        "doctor", help="whether this machine has what is needed, and what to do if not"
+    )
+    doctor.set_defaults(command=_doctor)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
     run = commands.add_parser(
         "run",
         help="the whole chain on a folder of images",
-        epilog="The parameters are those of the notebooks' parameters cells, listed in docs/guide/parameters.md; "
-        "for example: -p water_max 80 -p epochs 30. A list makes a run of each value: -p epochs '[15, 30]'. Stages "
-        "in DIR that nothing has changed for are left as they are, so the same command goes on where a run was "
-        "stopped. Exit codes: 0 done; 1 a notebook failed, or with --strict a scene was set aside; 2 wrong input; "
-        "130 interrupted.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
     )
+    run.add_argument("-h", "--help", action=_RunHelp, nargs=0, help="show this help and exit")
     run.add_argument(
         "params",
         nargs="?",
@@ -90,17 +130,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--force", action="store_true", help="run all stages anew")
     run.add_argument("--strict", action="store_true", help="exit with 1 if a scene was set aside")
     run.set_defaults(command=_run)
-    report = commands.add_parser("report", help="write a run's page anew, or compare several runs")
-    report.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder")
-    report.add_argument("--out", metavar="PAGE.html", help="of a comparison (default: comparison.html)")
-    report.set_defaults(command=_report)
-    tune = commands.add_parser(
-        "tune",
-        help="calibrate the cuts in the browser",
-        epilog="Then give the file to a batch: "
-        "seaicekit run --scenes FOLDER -p thresholds calibration/thresholds.json; "
-        "for labels as you saw them also what the tuner told when it saved.",
-    )
+
+
+def _add_tune(commands: Any) -> None:
+    tune = commands.add_parser("tune", help="calibrate the cuts in the browser", epilog=TUNE_EPILOG)
     tune.add_argument(
         "scenes",
         nargs="?",
@@ -115,11 +148,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     tune.add_argument("--no-browser", action="store_true", help="only print the address")
     tune.set_defaults(command=_tune)
-    doctor = commands.add_parser(
-        "doctor", help="whether this machine has what is needed, and what to do if not"
-    )
-    doctor.set_defaults(command=_doctor)
-    return parser
 
 
 def _tune(arguments: argparse.Namespace) -> int:
@@ -127,7 +155,7 @@ def _tune(arguments: argparse.Namespace) -> int:
     from seaicekit.thresholds import Thresholds
 
     if arguments.scenes:
-        scenes.find_scenes(arguments.scenes)  # wrong input is told here, not on a page
+        scenes.find_scenes(arguments.scenes)  # wrong input is reported here, not on a page
     if arguments.thresholds:
         Thresholds.load(arguments.thresholds)
     given = {"scenes": arguments.scenes, "folder": arguments.out, "thresholds": arguments.thresholds}
@@ -141,7 +169,8 @@ def _doctor(_: argparse.Namespace) -> int:
 
     findings = pipeline.examine()
     print(pipeline.table(findings))
-    print("\nVersions: " + ", ".join(f"{name} {version}" for name, version in pipeline.versions().items()))
+    installed = pipeline.installed_versions().items()
+    print("\nVersions: " + ", ".join(f"{name} {version}" for name, version in installed))
     return 0 if pipeline.complete(findings) else 1
 
 
@@ -154,10 +183,10 @@ def _run(arguments: argparse.Namespace) -> int:
     given |= {name: _yaml(value, f"-p {name}") for name, value in arguments.more}
     if arguments.scenes:
         given["scenes"] = arguments.scenes
-    named = given.pop("out", None)
-    if named is not None and not isinstance(named, str):
-        raise InputError(f"out: must be the path of a folder, not {named!r}")
-    out = arguments.out or named
+    folder = given.pop("out", None)
+    if folder is not None and not isinstance(folder, str):
+        raise InputError(f"out: must be the path of a folder, not {folder!r}")
+    out = arguments.out or folder
     scenes = given.get("scenes")
     for other in ("search", "synthetic_count"):
         if not scenes and given.get(other):
@@ -217,14 +246,9 @@ def _chain(out: str | Path, given: dict, arguments: argparse.Namespace | None = 
     again, only = _stages(arguments, pipeline.STAGES) if arguments else ((), pipeline.STAGES)
     runs = pipeline.grid(given)
     if arguments and arguments.dry_run:
-        told = [
-            _dry_run(Path(out).expanduser().resolve() / name, chosen, again) for name, chosen in runs.items()
-        ]
-        if len(runs) > 1:
-            print(
-                f"{len(runs)} runs; what several have in common is made once, so all takes less than the sum."
-            )
-        return max(told)
+        for name, parameters in runs.items():
+            _dry_run(Path(out).expanduser().resolve() / name, parameters, again)
+        return 0
     if "" not in runs:
         if only != pipeline.STAGES:
             raise InputError(
@@ -276,35 +300,29 @@ def _show_comparison(page: Path) -> None:
 def _stages(arguments: argparse.Namespace, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the stages to run in any case, and those that may run at all."""
 
-    def named(text: str) -> int:
-        found = [number for number, stage in enumerate(known) if stage.startswith(text) or stage[3:] == text]
-        if len(found) != 1:
+    def number_of(text: str) -> int:
+        numbers = [
+            number for number, stage in enumerate(known) if stage.startswith(text) or stage[3:] == text
+        ]
+        if len(numbers) != 1:
             raise InputError(f"{text}: no stage of that name; there are {', '.join(known)}")
-        return found[0]
+        return numbers[0]
 
     if arguments.only and (arguments.start or arguments.force):
         raise InputError(
             "--only: leaves the other stages as they are, so it does not go with --from or --force"
         )
     if arguments.only:
-        only = (known[named(arguments.only)],)
+        only = (known[number_of(arguments.only)],)
         return only, only
-    first = 0 if arguments.force else named(arguments.start) if arguments.start else len(known)
+    first = 0 if arguments.force else number_of(arguments.start) if arguments.start else len(known)
     return known[first:], known
 
 
-def _dry_run(out: Path, given: dict, again: tuple[str, ...]) -> int:
+def _dry_run(out: Path, parameters: RunParameters, again: tuple[str, ...]) -> None:
     from seaicekit import pipeline
 
-    pipeline.check_places(out, given)
+    parameters = pipeline.check_inputs(out, parameters)
     print(f"{out}:")
-    for step in pipeline.plan(out, given, again):
+    for step in pipeline.plan(out, parameters, again):
         print(f"{'run  ' if step.run else 'leave'}  {step.stage:<13}  {step.why}")
-    needed = pipeline.estimate(out, given)
-    if needed:
-        free = shutil.disk_usage(next(each for each in (out, *out.parents) if each.exists())).free / 1e6
-        minutes = max(1, needed["seconds"] / 60)
-        print(f"About {minutes:.0f} min and {needed['megabytes']:,.0f} of {free:,.0f} MB, in {out}.")
-    else:
-        print(f"How much a search will find, and so time and room, cannot be told before. In {out}.")
-    return 0

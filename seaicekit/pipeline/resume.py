@@ -1,6 +1,6 @@
-"""What of a run is there already.
+"""Which stages of a run are done already.
 
-A stage is done if nothing that it is made of, and nothing it made, has changed.
+A stage is done if none of its inputs and none of its outputs has changed since.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import platform
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +24,7 @@ from seaicekit import scenes, training
 from seaicekit.files import PARTIAL, InputError, read_json, sha256, write_json
 from seaicekit.pipeline import chain
 from seaicekit.pipeline.chain import STAGES
+from seaicekit.pipeline.parameters import RunParameters, stage_values
 
 RECORD = "stages.json"
 PACKAGES = (
@@ -58,12 +59,12 @@ OUTPUTS = {
         "figures/reliability.png",
     ),
 }
-NEVER = {"resume", "hosts", "master"}  # where and how a stage is run, and not what it makes
+IRRELEVANT = {"resume", "hosts", "master"}  # where and how a stage is run; its outputs do not depend on it
 
 
 @dataclass(frozen=True)
 class Step:
-    """What is to be done about a stage: run it or leave it, and why."""
+    """Whether a stage is to be run, and why."""
 
     stage: str
     run: bool
@@ -76,58 +77,54 @@ class Record:
     def __init__(self, out: Path):
         self._path, self._out = out / RECORD, out
         self.stages: dict[str, dict] = {}
-        with contextlib.suppress(InputError):  # damaged: then nothing is known, and all is made anew
-            found = read_json(self._path).get("stages") if self._path.exists() else None
-            if isinstance(found, dict) and all(map(_whole, found.values())):
-                self.stages = found
+        with contextlib.suppress(InputError):  # damaged: then all stages run again
+            stages = read_json(self._path).get("stages") if self._path.exists() else None
+            if isinstance(stages, dict) and all(map(_is_complete, stages.values())):
+                self.stages = stages
 
-    def begin(self, stage: str, made_of: dict) -> None:
-        """Note that a stage has begun; what it made before counts no more."""
-        self.stages[stage] = {"made of": made_of, "done": False}
+    def begin(self, stage: str, inputs: dict) -> None:
+        """Note that a stage has begun; its earlier outputs are no longer valid."""
+        self.stages[stage] = {"inputs": inputs, "done": False}
         self._save()
 
     def finish(self, stage: str, seconds: float, memory: int) -> None:
-        """Note that a stage is done, and what it made."""
-        told = {
+        """Note that a stage is done, and its outputs."""
+        result = {
             "done": True,
             "seconds": round(seconds, 2),
             "memory": memory,
             "outputs": outputs(self._out, stage),
         }
-        self.stages[stage] |= told
+        self.stages[stage] |= result
         self._save()
 
     def restore(self, stage: str, noted: dict) -> None:
-        """Note of a stage what was noted before; its outputs are there again."""
+        """Put a stage's earlier entry back, as its outputs are back."""
         self.stages[stage] = noted
         self._save()
 
     def _save(self) -> None:
         write_json(self._path, {"stages": self.stages})
 
-    def interrupted(self, stage: str, made_of: dict) -> bool:
-        """Say whether a stage of the same make was begun and not finished."""
-        found = self.stages.get(stage, {})
-        return not found.get("done", True) and found["made of"] == made_of
+    def interrupted(self, stage: str, inputs: dict) -> bool:
+        """Say whether a stage was begun with the same inputs and not finished."""
+        entry = self.stages.get(stage, {})
+        return not entry.get("done", True) and entry["inputs"] == inputs
 
 
-def _whole(stage: object) -> bool:
-    """Say whether what is noted of a stage is all there."""
-    needed: dict[str, Any] = {"done": bool, "made of": dict}
+def _is_complete(stage: object) -> bool:
+    """Say whether a stage's entry in the record has all that it needs."""
+    needed: dict[str, Any] = {"done": bool, "inputs": dict}
     if isinstance(stage, dict) and stage.get("done"):
         needed |= {"seconds": (int, float), "memory": int, "outputs": dict}
     return isinstance(stage, dict) and all(isinstance(stage.get(name), kind) for name, kind in needed.items())
 
 
 def outputs(out: Path, stage: str) -> dict[str, str]:
-    """Return path → checksum of each file that a stage made, below the run's folder."""
-    found = []
-    for name in OUTPUTS[stage]:
-        path = out / name
-        found += (
-            [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path] * path.is_file()
-        )
-    return {str(path.relative_to(out)): _digest(path) for path in sorted(found) if PARTIAL not in str(path)}
+    """Return path → checksum of each output file of a stage, below the run's folder."""
+    places = [out / name for name in OUTPUTS[stage]]
+    paths = [path for place in places for path in (place, *place.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(out)): _digest(path) for path in sorted(paths) if PARTIAL not in str(path)}
 
 
 def _digest(path: Path) -> str:
@@ -138,33 +135,28 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(json.dumps(members).encode()).hexdigest()
 
 
-def made_of(stage: str, out: Path, given: dict[str, Any]) -> dict:
-    """Return all that a stage's outputs depend on, as JSON values.
-
-    Checksums of files, and not their places.
-    """
-    known = chain.parameters()[stage]
-    chosen = {
-        name: given.get(name, default) for name, default in known.items() if name not in NEVER | {"run_dir"}
+def stage_inputs(stage: str, out: Path, parameters: RunParameters) -> dict:
+    """Return all that a stage's outputs depend on, as JSON values: of files their checksums, not their places."""
+    values = stage_values(parameters, stage)
+    inputs: dict[str, Any] = {"notebook": _notebook(stage), "code": code(), "versions": versions()}
+    if values.get("scenes"):
+        paths = scenes.name_scenes(scenes.find_scenes(values["scenes"]))
+        inputs["scenes"] = {name: _fingerprint(path) for name, path in paths.items()}
+    if values.get("thresholds"):
+        inputs["thresholds"] = sha256(values["thresholds"])
+    if values.get("targets", "labels") not in ("labels", "raw", "truth"):
+        inputs["targets"] = [sha256(path) for path in sorted(Path(values["targets"]).glob("*.tif"))]
+    # Of scenes, thresholds and targets the content counts, and not the place.
+    inputs["parameters"] = {
+        name: value for name, value in values.items() if name not in IRRELEVANT | inputs.keys()
     }
-    found = {"parameters": chosen, "notebook": _notebook(stage), "code": code(), "versions": versions()}
-    if stage == "01_scenes" and chosen["scenes"]:
-        found["scenes"] = {
-            name: _fingerprint(path)
-            for name, path in scenes.name_scenes(scenes.find_scenes(chosen["scenes"])).items()
-        }
-    if chosen.get("thresholds"):
-        found["thresholds"] = sha256(chosen["thresholds"])
-    if chosen.get("targets", "labels") not in ("labels", "raw", "truth"):
-        found["targets"] = [sha256(path) for path in sorted(Path(chosen["targets"]).glob("*.tif"))]
-    found["parameters"] = {
-        name: value for name, value in chosen.items() if name not in found
-    }  # their content counts
-    before = STAGES[: STAGES.index(stage)]
-    found["before"] = {
-        name: mark for each in before for name, mark in outputs(out, each).items() if _data(name)
+    inputs["before"] = {
+        name: digest
+        for earlier in STAGES[: STAGES.index(stage)]
+        for name, digest in outputs(out, earlier).items()
+        if _is_input(name)
     }
-    return json.loads(json.dumps(found))
+    return inputs
 
 
 def _fingerprint(path: str | os.PathLike) -> str:
@@ -175,8 +167,8 @@ def _fingerprint(path: str | os.PathLike) -> str:
         return str(error)
 
 
-def _data(name: str) -> bool:
-    """Say whether a later stage looks at a file: not at figures, and not at how long a training took."""
+def _is_input(name: str) -> bool:
+    """Say whether a later stage reads a file; none reads figures, nor how long a training took."""
     return not name.startswith("figures/") and name not in ("model/training.json", "model/history.csv")
 
 
@@ -189,26 +181,26 @@ def _notebook(stage: str) -> str:
 @functools.cache
 def code() -> str:
     """Return a hash of this package's source."""
-    root, found = Path(__file__).parents[1], hashlib.sha256()
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
     kinds = (".py", ".json", ".yaml", ".j2")
     for path in sorted(
         path for path in root.rglob("*") if path.suffix in kinds and "notebooks" not in path.parts
     ):
-        found.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
-    return found.hexdigest()
+        digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of what a run's results depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Return the versions of Python and of those packages that are installed."""
+    installed = {"python": platform.python_version()}
+    for package in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
+            installed[package] = metadata.version(package)
+    return installed
 
 
 def next_step(
-    stage: str, out: Path, given: dict[str, Any], record: Record, again: Sequence[str] = ()
+    stage: str, out: Path, parameters: RunParameters, record: Record, again: Sequence[str] = ()
 ) -> Step:
     """Say whether a stage is to be run, once those before it are done.
 
@@ -216,32 +208,31 @@ def next_step(
     ----------
     stage : str
     out : Path
-    given : dict
-        Parameters that differ from the defaults.
+    parameters : RunParameters
     record : Record
     again : sequence of str
         Stages to be run in any case.
     """
     if stage in again:
         return Step(stage, True, "asked for")
-    found = record.stages.get(stage)
-    if not found:
+    noted = record.stages.get(stage)
+    if not noted:
         return Step(stage, True, "not done yet")
-    now = made_of(stage, out, given)
-    if not found["done"]:
+    now = stage_inputs(stage, out, parameters)
+    if not noted["done"]:
         return Step(stage, True, "was interrupted")
-    changed = sorted(name for name in now if found["made of"].get(name) != now[name])
+    changed = sorted(name for name in now if noted["inputs"].get(name) != now[name])
     if changed:
-        return Step(stage, True, f"{_told(changed, found['made of'], now)} changed")
-    there = outputs(out, stage)
-    lost = [name for name, mark in found["outputs"].items() if there.get(name) != mark]
+        return Step(stage, True, f"{_changes(changed, noted['inputs'], now)} changed")
+    present = outputs(out, stage)
+    lost = [name for name, digest in noted["outputs"].items() if present.get(name) != digest]
     if lost:
         return Step(stage, True, f"{lost[0]} is missing or was changed")
-    return Step(stage, False, f"unchanged, {found['seconds']:.0f} s saved")
+    return Step(stage, False, f"unchanged, {noted['seconds']:.0f} s saved")
 
 
-def _told(changed: list[str], old: dict, new: dict) -> str:
-    """Name parameters and files that changed, and else what kind of thing did."""
+def _changes(changed: list[str], old: dict, new: dict) -> str:
+    """Name the parameters and files that changed, or the kind of thing that did."""
     parts = []
     for name in changed:
         if name in ("parameters", "before", "versions"):
@@ -252,37 +243,34 @@ def _told(changed: list[str], old: dict, new: dict) -> str:
     return ", ".join(parts)
 
 
-def plan(out: str | os.PathLike, given: dict[str, Any], again: Sequence[str] = ()) -> list[Step]:
+def plan(out: str | os.PathLike, parameters: RunParameters, again: Sequence[str] = ()) -> list[Step]:
     """Say of each stage whether it would be run, and why, without running any.
 
-    What a stage would make anew is not known, so all after it are taken to follow.
+    The outputs of a stage that would run are not known, so all stages after it count as to be run.
     """
     out = Path(out)
     steps: list[Step] = []
     record = Record(out)
     for stage in STAGES:
-        ahead = next((step for step in steps if step.run), None)
-        if ahead and stage not in again and record.stages.get(stage, {}).get("done"):
-            steps.append(Step(stage, True, f"if what {ahead.stage} makes is new"))
+        first = next((step for step in steps if step.run), None)
+        if first and stage not in again and record.stages.get(stage, {}).get("done"):
+            steps.append(Step(stage, True, f"if what {first.stage} makes is new"))
         else:
-            steps.append(next_step(stage, out, given, record, again))
+            steps.append(next_step(stage, out, parameters, record, again))
     return steps
 
 
-def shared(stage: str, made_of: dict, runs: Sequence[Path]) -> Path | None:
-    """Return the first run that has a stage's outputs already, of the same make and whole.
-
-    None if none has.
-    """
+def find_shared(stage: str, inputs: dict, runs: Sequence[Path]) -> Path | None:
+    """Return the first run that has a stage's outputs, complete and of the same inputs; None if none has."""
     for run in runs:
-        found = Record(run).stages.get(stage, {})
-        if found.get("done") and found["made of"] == made_of and outputs(run, stage) == found["outputs"]:
+        entry = Record(run).stages.get(stage, {})
+        if entry.get("done") and entry["inputs"] == inputs and outputs(run, stage) == entry["outputs"]:
             return run
     return None
 
 
 def copy(stage: str, source: Path, out: Path) -> None:
-    """Copy what a stage made, and its notebook, from one run's folder into another's."""
+    """Copy a stage's outputs and its notebook from one run's folder into another's."""
     for name in (*OUTPUTS[stage], f"notebooks/{stage}.ipynb"):
         if (source / name).is_dir():
             shutil.copytree(source / name, out / name, dirs_exist_ok=True)
@@ -292,8 +280,8 @@ def copy(stage: str, source: Path, out: Path) -> None:
 
 
 @contextlib.contextmanager
-def kept(stage: str, out: Path) -> Iterator[None]:
-    """Set aside what a stage has made for a ``with`` block; put it back if the block fails."""
+def backed_up(stage: str, out: Path) -> Iterator[None]:
+    """Move a stage's outputs away for a ``with`` block, and back if the block fails."""
     with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=out) as aside:
         for name in filter(lambda each: (out / each).exists(), OUTPUTS[stage]):
             (Path(aside) / name).parent.mkdir(exist_ok=True)
@@ -308,7 +296,7 @@ def kept(stage: str, out: Path) -> Iterator[None]:
 
 
 def clear(out: Path, stage: str, keep: bool = False) -> None:
-    """Remove what a stage made, or with ``keep`` only what it left unfinished."""
+    """Remove a stage's outputs, or with ``keep`` only its unfinished files."""
     for name in OUTPUTS[stage]:
         path = out / name
         if path.is_dir() and not keep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import re
@@ -11,51 +12,57 @@ from pathlib import Path
 from typing import Any
 
 from seaicekit.files import RUN_MARKER, InputError
-from seaicekit.pipeline.chain import STAGES, defaults
-from seaicekit.pipeline.checks import objection, validate
-from seaicekit.pipeline.execution import StageError, check_places, run
+from seaicekit.parameters import accepts
+from seaicekit.pipeline.chain import STAGES
+from seaicekit.pipeline.execution import run
+from seaicekit.pipeline.folder import check_inputs
+from seaicekit.pipeline.notebook import StageError
+from seaicekit.pipeline.parameters import RunParameters, read_parameters
 
 MARK = ".seaicekit-sweep"  # the file that tells a sweep's folder from any other
 COMPARISON = "comparison.html"
+NAME_LENGTH = 40  # characters of a value in a folder's name, without what makes it unique
 
 
-def axes(given: dict[str, Any]) -> dict[str, list]:
-    """Return the parameters that are lists of values; a list that a parameter takes by itself is a value."""
-    known = defaults()
-    return {
-        name: value
-        for name, value in given.items()
-        if isinstance(value, list) and name in known and objection(name, value)
-    }
-
-
-def grid(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def grid(given: dict[str, Any]) -> dict[str, RunParameters]:
     """Return run's name → its parameters, all combinations in order; each is checked.
+
+    A list that a parameter takes by itself is a value.
 
     Raises
     ------
     InputError
-        An empty list, a value twice, or what `seaicekit.pipeline.validate` says of a combination.
+        An empty list, a value twice, or what `seaicekit.pipeline.read_parameters` says of a combination.
     """
-    lists = axes(given)
+    lists = {
+        name: value
+        for name, value in given.items()
+        if isinstance(value, list)
+        and name in RunParameters.model_fields
+        and not accepts(RunParameters, name, value)
+    }
+    parts = []
     for name, values in lists.items():
         if not values or len({str(value) for value in values}) < len(values):
             raise InputError(f"{name}: a list of runs needs values, each once, not {values}")
-    runs: dict[str, dict[str, Any]] = {}
-    for combination in itertools.product(*lists.values()):
-        chosen = dict(zip(lists, combination, strict=True))
-        name = ",".join(f"{key}={_short(value)}" for key, value in chosen.items())
-        while name in runs:  # two files of one name
-            name += "-"
-        runs[name] = given | chosen
-        validate(runs[name])
-    return runs
+        parts.append([f"{name}={short}" for short in _short_names(values)])
+    combinations = zip(itertools.product(*parts), itertools.product(*lists.values()), strict=True)
+    return {
+        ",".join(names): read_parameters(given | dict(zip(lists, values, strict=True)))
+        for names, values in combinations
+    }
 
 
-def _short(value: object) -> str:
-    """Return a value as part of a folder's name."""
-    text = Path(value).stem if isinstance(value, str) and "/" in value else str(value)
-    return re.sub(r"[^\w.+-]+", "-", text).strip("-")[:40]
+def _short_names(values: list) -> list[str]:
+    """Return values as parts of folders' names, each another."""
+    texts = [Path(value).stem if isinstance(value, str) and "/" in value else str(value) for value in values]
+    names = [re.sub(r"[^\w.+-]+", "-", text).strip("-") for text in texts]
+    return [
+        name
+        if len(name) <= NAME_LENGTH and names.count(name) == 1
+        else f"{name[:NAME_LENGTH]}-{hashlib.sha256(str(value).encode()).hexdigest()[:8]}"
+        for name, value in zip(names, values, strict=True)
+    ]
 
 
 def sweep(
@@ -87,7 +94,7 @@ def sweep(
     if (out / RUN_MARKER).exists() or (out.is_dir() and any(out.iterdir()) and not (out / MARK).exists()):
         raise InputError(f"{out}: holds something that is no sweep; choose an empty or a new output folder")
     for name, chosen in runs.items():  # before the first of them begins
-        check_places(out / name, chosen)
+        check_inputs(out / name, chosen)
     out.mkdir(parents=True, exist_ok=True)
     (out / MARK).touch()
     for suffix in (".html", ".csv"):  # of what was there before

@@ -23,6 +23,7 @@ from seaicekit.scenes.opening import (
     open_scene,
     saturation_warning,
 )
+from seaicekit.scenes.options import SceneOptions
 from seaicekit.scenes.polar import (
     footprint_on_map,
     is_north,
@@ -58,6 +59,7 @@ __all__ = [
     "CLASS_COLOURS",
     "CLOUD_COLOUR",
     "SOURCE_PROPERTY",
+    "SceneOptions",
     "SceneReader",
     "Source",
     "Window",

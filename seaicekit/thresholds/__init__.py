@@ -11,12 +11,14 @@ from seaicekit.thresholds.geojson import (
     plain_name,
     point_coordinates,
 )
+from seaicekit.thresholds.options import CutOptions
 from seaicekit.thresholds.points import ReferencePoints, UnsavedError
 from seaicekit.thresholds.ranges import FULL, FULL_HUE, Range
 
 __all__ = [
     "FULL",
     "FULL_HUE",
+    "CutOptions",
     "Fit",
     "Grid",
     "Range",

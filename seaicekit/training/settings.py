@@ -95,7 +95,7 @@ class Ranks(Parameters):
         return self
 
 
-class TrainOptions(Settings, Ranks):
+class TrainOptions(Ranks, Settings):
     """All that `seaicekit.train` can be told."""
 
 

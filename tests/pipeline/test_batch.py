@@ -38,6 +38,10 @@ SPARK = TINY | {"engine": "spark", "launcher": "ipyparallel", "ranks": 2, "epoch
 MARK = "SEAICEKIT_TEST_RUN"  # an environment variable, by which a run's processes are found
 
 
+def plan(folder, given):
+    return pipeline.plan(folder, pipeline.read_parameters(given))
+
+
 def given(parameters):
     return [part for name, value in parameters.items() for part in ("-p", name, json.dumps(value))]
 
@@ -174,7 +178,7 @@ def test_killed_twice_a_run_elsewhere_ends_bit_for_bit_as_an_undisturbed_one(und
 
 def test_a_moved_run_is_left_as_it_is(killed, tmp_path):
     shutil.copytree(killed, tmp_path / "moved")
-    assert not any(step.run for step in pipeline.plan(tmp_path / "moved", TINY))
+    assert not any(step.run for step in plan(tmp_path / "moved", TINY))
     tiles = sik.tiles.read_tiles(tmp_path / "moved" / "tiles.parquet")
     assert all(Path(path).is_file() for column in ("path", "labels", "truth") for path in tiles[column])
     assert all(Path(path).is_file() for path in sik.load_labels(tmp_path / "moved" / "labels")["labels"])
@@ -256,7 +260,7 @@ def test_one_stage_alone_needs_those_before_it_and_none_after(tmp_path):
     done = command("run", "--out", tmp_path / "run", *given(failing | {"launcher": "inprocess", "ranks": 1}))
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert sorted(path.name for path in tmp_path.rglob("*") if "notebooks" not in path.parts) == before
-    assert not pipeline.plan(tmp_path / "run", TINY)[0].run  # what a network's hiccup did not destroy
+    assert not plan(tmp_path / "run", TINY)[0].run  # what a network's hiccup did not destroy
 
 
 def test_a_killed_kernel_and_a_second_run_are_told(tmp_path):
@@ -278,12 +282,12 @@ def test_a_killed_kernel_and_a_second_run_are_told(tmp_path):
 def test_damaged_records_and_products_stop_nothing(tmp_path):
     for text in ("{", "[]", '{"stages": []}', '{"stages": {"01_scenes": {"done": true}}}'):
         (tmp_path / "stages.json").write_text(text)
-        assert [step.why for step in pipeline.plan(tmp_path, TINY)] == ["not done yet"] * 5
+        assert [step.why for step in plan(tmp_path, TINY)] == ["not done yet"] * 5
     sik.scenes.write_synthetic(tmp_path / "in", 1, (64, 64))
     (tmp_path / "in" / "scenes" / "B.SAFE").mkdir()
     (tmp_path / "in" / "scenes" / "B.SAFE" / "MTD_MSIL1C.xml").write_text("<x/>")
     (tmp_path / "in" / "scenes" / "z.zip").write_text("no archive")
-    assert pipeline.plan(tmp_path, {"scenes": str(tmp_path / "in" / "scenes")})[0].run
+    assert plan(tmp_path, {"scenes": str(tmp_path / "in" / "scenes")})[0].run
 
 
 @pytest.mark.parametrize("arguments", [("epochs", "[1"), ("dates", "2019-02-30"), ("epochs", "{a: 1, a: 2}")])
@@ -335,6 +339,12 @@ def test_grids_are_all_combinations_and_a_parameters_own_list_is_a_value():
     ]
     assert list(pipeline.grid({"normalise": [[1, 99], None]})) == ["normalise=1-99", "normalise=None"]
     assert list(pipeline.grid({"epochs": 3})) == [""]
+    long = ["a" * 50 + "b", "a" * 50 + "c"]
+    folders = ["/data/one/same", "/data/other/same"]
+    names = [*pipeline.grid({"catalog": long, "search": "Ross Sea"}), *pipeline.grid({"scenes": folders})]
+    assert len(set(names)) == 4 and all(len(name) < 60 for name in names)
+    assert all("=same-" in name for name in names[2:])
+    assert list(pipeline.grid({"scenes": folders[::-1]})) == names[:1:-1]  # in whatever order they are given
     for wrong, match in (
         ({"epochs": []}, "needs values"),
         ({"epochs": [1, 1]}, "each once"),

@@ -1,4 +1,5 @@
 import ast
+import importlib.util
 import json
 import re
 import shutil
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import jsonschema
 import nbformat
 import numpy as np
 import pytest
@@ -56,7 +58,7 @@ def test_the_same_again_runs_nothing_and_another_parameter_only_what_follows(dem
     given = yaml.safe_load((Path(sik.__file__).parent / "pipeline" / "presets" / "demo.yaml").read_text())
 
     def ran(**changed):
-        return [step.run for step in pipeline.plan(folder, given | changed)]
+        return [step.run for step in pipeline.plan(folder, pipeline.read_parameters(given | changed))]
 
     assert ran() == [False] * 5 and ran(epochs=31) == [False] * 3 + [True] * 2
     assert ran(hosts="a:2,b:2", launcher="horovodrun") != ran(master="local[2]") == [False] * 5
@@ -73,16 +75,17 @@ def test_the_same_again_runs_nothing_and_another_parameter_only_what_follows(dem
 
 def test_a_lost_or_changed_file_is_made_anew(demo, tmp_path):
     given = yaml.safe_load((Path(sik.__file__).parent / "pipeline" / "presets" / "demo.yaml").read_text())
+    parameters = pipeline.read_parameters(given)
     shutil.copytree(demo[0], tmp_path / "run")
     one = next((tmp_path / "run" / "maps").glob("*_confidence.tif"))
     one.unlink()
-    assert [step.run for step in pipeline.plan(tmp_path / "run", given)] == [False] * 4 + [True]
+    assert [step.run for step in pipeline.plan(tmp_path / "run", parameters)] == [False] * 4 + [True]
     raster = next((tmp_path / "run" / "labels").glob("*.tif"))
     raster.write_bytes(raster.read_bytes()[:-1])
-    steps = pipeline.plan(tmp_path / "run", given)
+    steps = pipeline.plan(tmp_path / "run", parameters)
     assert [step.run for step in steps] == [False] * 2 + [True] * 3 and raster.name in steps[2].why
     (tmp_path / "run" / "stages.json").write_text("{")
-    assert all(step.run for step in pipeline.plan(tmp_path / "run", given))
+    assert all(step.run for step in pipeline.plan(tmp_path / "run", parameters))
 
 
 def test_demo_scores_are_those_of_its_rasters(demo):
@@ -321,20 +324,64 @@ def test_a_failing_notebook_ends_the_run_with_its_cell_and_a_report_so_far(tmp_p
     assert "papermill-error-cell" in opened.cells[0].source  # a link to the cell
 
 
-def test_parameters_are_declared_once_and_typed():
+def test_each_notebooks_parameters_cell_has_the_names_and_defaults_of_its_model():
     import papermill
 
-    seen = {}
-    for stage, names in pipeline.parameters().items():
+    for stage, model in pipeline.STAGE_PARAMETERS.items():
         book = nbformat.read(pipeline.notebooks() / f"{stage}.ipynb", 4)
         assert sum("parameters" in cell.metadata.get("tags", []) for cell in book.cells) == 1
-        assert all(not cell.get("outputs") and not cell.get("execution_count") for cell in book.cells)
         known = papermill.inspect_notebook(str(pipeline.notebooks() / f"{stage}.ipynb"))
-        assert {name: ast.literal_eval(each["default"]) for name, each in known.items()} == names
-        for name, default in names.items():
-            assert seen.setdefault(name, default) == default, name
-    page = (ROOT / "docs" / "guide" / "parameters.md").read_text()
-    assert all(f"`{name}`" in page for name in seen if name != "run_dir")
+        declared = {name: ast.literal_eval(each["default"]) for name, each in known.items()}
+        assert declared.pop("run_dir") and declared == model().model_dump()
+
+
+def test_no_call_in_a_notebook_passes_more_than_five_keywords():
+    for stage in pipeline.STAGES:
+        cells = nbformat.read(pipeline.notebooks() / f"{stage}.ipynb", 4).cells
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+        assert max(len(call.keywords) for call in calls) <= 5
+
+
+def test_the_page_and_the_schema_of_the_parameters_are_current():
+    spec = importlib.util.spec_from_file_location("parameters", ROOT / "docs" / "parameters.py")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    for path, text in made.texts().items():
+        assert path.read_text() == text, "run python docs/parameters.py"
+
+
+@pytest.mark.parametrize("preset", ["demo", "paper"])
+def test_presets_follow_the_schema(preset):
+    folder = Path(pipeline.__file__).parent
+    schema = json.loads((folder / "schemas" / "parameters.json").read_text())
+    given = yaml.safe_load((folder / "presets" / f"{preset}.yaml").read_text())
+    jsonschema.Draft202012Validator(schema).validate(given)
+    pipeline.read_parameters(given)
+
+
+def test_a_notebooks_own_parameters_are_checked(tmp_path):
+    run = sik.Run(tmp_path)
+    given = {"water_max": 20, "thin_max": np.int64(90), "thresholds": None, "np": np}
+    assert run.parameters("02_calibrate", given).cuts() == sik.Thresholds(20, 90)
+    with pytest.raises(sik.InputError, match="water_max: must be a whole number from 0 to 255, not 300"):
+        run.parameters("02_calibrate", {"water_max": 300})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"dates": "2019"}, "dates: only a search"),
+        ({"thresholds": "a.json", "water_max": 9}, "thresholds: water_max or thin_max"),
+        ({"search": "Ros Sea"}, "did you mean Ross Sea"),
+        ({"search": "Ross Sea", "scenes": "x"}, "search: scenes are given, too"),
+        ({"water_max": 240}, "water_max: 240 is above thin_max"),
+        ({"ranks": 2, "launcher": "inprocess"}, "ranks: must be 1 in process"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(given, message):
+    with pytest.raises(sik.InputError, match=message):
+        pipeline.read_parameters(given)
 
 
 def test_help_and_version():

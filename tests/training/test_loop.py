@@ -189,7 +189,7 @@ def test_presets_give_only_what_is_known():
         "mixed_precision",
         "resume",
     }
-    known = pipeline.defaults().keys() | new
+    known = pipeline.RunParameters.model_fields.keys() | new
     for name in ("paper", "demo"):
         preset = yaml.safe_load(
             (Path(sik.__file__).parent / "pipeline" / "presets" / f"{name}.yaml").read_text()
