@@ -77,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--out", default="runs/demo", metavar="DIR", help="the run's folder (default: %(default)s)"
     )
-    demo.set_defaults(command=_demo)
+    demo.set_defaults(command=_run, params="demo", scenes=None, more=(), dry_run=False)
+    demo.set_defaults(start=None, only=None, force=False, strict=False)
     _add_run(commands)
     report = commands.add_parser("report", help="write a run's page anew, or compare several runs")
     report.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder")
@@ -174,10 +175,6 @@ def _doctor(_: argparse.Namespace) -> int:
     return 0 if pipeline.complete(findings) else 1
 
 
-def _demo(arguments: argparse.Namespace) -> int:
-    return _chain(arguments.out, _read_yaml("demo"))
-
-
 def _run(arguments: argparse.Namespace) -> int:
     given = _read_yaml(arguments.params) if arguments.params else {}
     given |= {name: _yaml(value, f"-p {name}") for name, value in arguments.more}
@@ -186,22 +183,18 @@ def _run(arguments: argparse.Namespace) -> int:
     folder = given.pop("out", None)
     if folder is not None and not isinstance(folder, str):
         raise InputError(f"out: must be the path of a folder, not {folder!r}")
-    out = arguments.out or folder
     scenes = given.get("scenes")
-    for other in ("search", "synthetic_count"):
-        if not scenes and given.get(other):
-            return _chain(out or Path("runs") / other.split("_")[0], given, arguments)
-    if not scenes:
+    if isinstance(scenes, list):  # a run of each
+        name = "grid"
+    elif scenes:
+        name = Path(split_source(str(scenes))[0].split("*")[0]).name or "mine"
+    elif given.get("search") or given.get("synthetic_count"):
+        name = "search" if given.get("search") else "synthetic"
+    else:
         raise InputError(
             "scenes: missing parameter; give --scenes FOLDER, or scenes: FOLDER in the YAML file"
         )
-    if isinstance(scenes, list):  # a run of each
-        return _chain(out or Path("runs") / "grid", given, arguments)
-    if not isinstance(scenes, str):
-        raise InputError(f"scenes: must be the path of a folder, not {scenes!r}")
-    return _chain(
-        out or Path("runs") / (Path(split_source(scenes)[0].split("*")[0]).name or "mine"), given, arguments
-    )
+    return _chain(arguments.out or folder or Path("runs") / name, given, arguments)
 
 
 def _yaml(text: str, where: str) -> Any:
@@ -237,15 +230,15 @@ def _read_yaml(path: str) -> dict:
         raise InputError(f"{path}: not YAML ({error})") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: holds no parameters; write one NAME: VALUE a line")
-    return values
+    return {str(name): value for name, value in values.items()}
 
 
-def _chain(out: str | Path, given: dict, arguments: argparse.Namespace | None = None) -> int:
+def _chain(out: str | Path, given: dict, arguments: argparse.Namespace) -> int:
     from seaicekit import pipeline, report
 
-    again, only = _stages(arguments, pipeline.STAGES) if arguments else ((), pipeline.STAGES)
+    again, only = _stages(arguments, pipeline.STAGES)
     runs = pipeline.grid(given)
-    if arguments and arguments.dry_run:
+    if arguments.dry_run:
         for name, parameters in runs.items():
             _dry_run(Path(out).expanduser().resolve() / name, parameters, again)
         return 0
@@ -254,7 +247,9 @@ def _chain(out: str | Path, given: dict, arguments: argparse.Namespace | None = 
             raise InputError(
                 "--only: does not go with lists of parameters; give one run's folder and parameters"
             )
-        return _swept(out, pipeline.sweep(out, given, again=again), arguments)
+        manifests = pipeline.sweep(out, given, again=again)
+        _show_comparison(Path(out).absolute() / pipeline.COMPARISON)
+        return int(arguments.strict and any(each["quarantined"] for each in manifests.values()))
     manifest = pipeline.run(out, given, again=again, only=only)
     if "metrics" not in manifest:
         print(
@@ -267,15 +262,7 @@ def _chain(out: str | Path, given: dict, arguments: argparse.Namespace | None = 
     page = (Path(out).absolute() / "report.html").as_uri()
     print(f"Report: {Path(out) / 'report.html'}\n  open it in a browser: {page}")
     print(f"Maps:   {Path(out) / 'maps'} (GeoTIFF, for QGIS)")
-    return 1 if arguments and arguments.strict and manifest["quarantined"] else 0
-
-
-def _swept(out: str | Path, made: dict[str, dict], arguments: argparse.Namespace | None) -> int:
-    from seaicekit.pipeline import COMPARISON
-
-    page = Path(out).absolute() / COMPARISON
-    _show_comparison(page)
-    return 1 if arguments and arguments.strict and any(run["quarantined"] for run in made.values()) else 0
+    return int(arguments.strict and bool(manifest["quarantined"]))
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -213,6 +213,7 @@ def tree(folder):
         "foreign",
         "missing",
         "unknown",
+        "number",
         "type",
         "yaml",
         "cuts",
@@ -267,9 +268,10 @@ def test_bad_input_is_one_line_exit_two_and_nothing_written(case, tmp_path):
         (arguments[4] / "letter.txt").touch()
     elif case == "missing":
         arguments, named = ["run"], "scenes: missing parameter"
-    elif case in ("unknown", "type", "yaml"):
+    elif case in ("unknown", "number", "type", "yaml"):
         text, named = {
             "unknown": ("epoch: 3", "did you mean epochs?"),
+            "number": ("3: 4", "3: unknown parameter"),
             "type": ("epochs: many", "epochs"),
             "yaml": ("a: [", "params.yaml"),
         }[case]
