@@ -32,17 +32,17 @@ SHARES = {"3/15/82 %": (0.03, 0.15, 0.82), "70/20/10 %": (0.7, 0.2, 0.1), "third
 
 def cases() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return name → (brightness (N,) uint8, class (N,) int) of made-up classes and of synthetic scenes."""
-    made = {}
+    pixels = {}
     for shape, draw in SHAPES.items():
         for shares, parts in SHARES.items():
             counts = [round(part * PIXELS) for part in parts]
             values = np.concatenate(draw(np.random.default_rng(0), counts)).clip(0, 255)
-            made[f"{shape}, {shares}"] = values.astype(np.uint8), np.repeat([0, 1, 2], counts)
+            pixels[f"{shape}, {shares}"] = values.astype(np.uint8), np.repeat([0, 1, 2], counts)
     for name, seed, cloud in (("clear scene", 20, 0.0), ("cloudy scene", 21, 0.4)):
         scene, truth = sik.scenes.synthetic_scene(seed, (512, 512), cloud)
         valid = truth.values != NODATA
-        made[name] = scene.values.max(axis=0)[valid], truth.values[valid].astype(int)
-    return made
+        pixels[name] = scene.values.max(axis=0)[valid], truth.values[valid].astype(int)
+    return pixels
 
 
 def reached(

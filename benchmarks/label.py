@@ -198,21 +198,21 @@ def linear(paths: list[Path], folder: Path) -> tuple[Rows, Raw]:
     return rows, raw
 
 
-Made = list[tuple[Any, np.ndarray]]  # scenes and their truths
+Labelled = list[tuple[Any, np.ndarray]]  # scenes, each with its truth or labels
 
 
-def _made(paths: list[Path], **settings: float) -> Made:
+def _synthetic(paths: list[Path], **settings: float) -> Labelled:
     """Make three scenes as large as those on disk, up to 1024 pixels a side."""
     side = min(sik.open_scene(paths[0]).sizes["x"], 1024)
-    made = (sik.scenes.synthetic_scene(seed, (side, side), **settings) for seed in range(3))
-    return [(scene, truth.values) for scene, truth in made]
+    pairs = (sik.scenes.synthetic_scene(seed, (side, side), **settings) for seed in range(3))
+    return [(scene, truth.values) for scene, truth in pairs]
 
 
-def _labelled(made: Made, **rule: Any) -> Made:
-    return [(scene, sik.label(scene, **rule).values) for scene, _ in made]
+def _labelled(synthetic: Labelled, **rule: Any) -> Labelled:
+    return [(scene, sik.label(scene, **rule).values) for scene, _ in synthetic]
 
 
-def _equal(some: Made, others: Made) -> float:
+def _equal(some: Labelled, others: Labelled) -> float:
     """Return the mean over scenes of the share of valid pixels that have the same class."""
     shares = [(a == b)[b != NODATA].mean() for (_, a), (_, b) in zip(some, others, strict=True)]
     return float(np.mean(shares))
@@ -222,14 +222,14 @@ def scope(paths: list[Path], _folder: Path) -> tuple[Rows, Raw]:
     """Measure how much the paper's filtering by tile changes, and whether for the better."""
     rows = []
     for sky, cover in (("clear", 0.0), ("cloudy", 0.4)):
-        made = _made(paths, cloud=cover)
-        whole = _labelled(made)
-        rows.append(row("scope", f"{sky}: accuracy, whole scene", _equal(whole, made)))
+        truths = _synthetic(paths, cloud=cover)
+        whole = _labelled(truths)
+        rows.append(row("scope", f"{sky}: accuracy, whole scene", _equal(whole, truths)))
         for window in (155, 19):
-            tiled = _labelled(made, scope="tile", window=window)
+            tiled = _labelled(truths, scope="tile", window=window)
             note = f"{1 - _equal(tiled, whole):.1%} of the labels differ from the whole scene's"
             what = f"{sky}: accuracy, by tile, window {window}"
-            rows.append(row("scope", what, _equal(tiled, made), "", note))
+            rows.append(row("scope", what, _equal(tiled, truths), "", note))
     return rows, {}
 
 
@@ -237,10 +237,10 @@ def illumination(paths: list[Path], _folder: Path) -> tuple[Rows, Raw]:
     """Score the rules under a lower and a higher sun, with brightness normalised and not."""
     rows = []
     for light in (0.5, 0.7, 0.85, 1.0, 1.1):
-        made = _made(paths, light=light) + _made(paths, light=light, cloud=0.4)
+        truths = _synthetic(paths, light=light) + _synthetic(paths, light=light, cloud=0.4)
         for name, filtered in (("cuts alone", False), ("filter and cuts", True)):
-            plain = _equal(_labelled(made, cloud_filter=filtered), made)
-            normalised = _equal(_labelled(made, cloud_filter=filtered, normalise=(1, 99)), made)
+            plain = _equal(_labelled(truths, cloud_filter=filtered), truths)
+            normalised = _equal(_labelled(truths, cloud_filter=filtered, normalise=(1, 99)), truths)
             what = f"light {light}, {name}: accuracy, normalised"
             rows.append(row("illumination", what, normalised, "", f"{plain:.4f} without"))
     return rows, {}

@@ -106,8 +106,8 @@ def score(
 def summary(scores: pd.DataFrame, name: str = "accuracy", strata: Sequence[str] = STRATA) -> pd.DataFrame:
     """Return a score for people: a row a rule, a column a stratum, per cent, mean and spread over seeds.
 
-    A score of a network that a table look-up of the same column reaches bears a •; of a rule that is a
-    look-up itself the name says so.
+    A • marks a network's score that a table look-up of the same column reaches. Rules that are look-ups
+    themselves have it in their names.
     """
     rows = scores[(scores["score"] == name) & (scores["class"] == "") & (scores["scene"] == "")]
     rows = rows[rows["stratum"].isin(strata)]

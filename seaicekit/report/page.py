@@ -90,13 +90,13 @@ def manifest(run_dir: str | os.PathLike) -> dict:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
 
-    found = read_json(Path(run_dir) / "run.json")
-    error = best_match(Draft202012Validator(read_json(SCHEMA)).iter_errors(found))
+    run = read_json(Path(run_dir) / "run.json")
+    error = best_match(Draft202012Validator(read_json(SCHEMA)).iter_errors(run))
     if error:
         raise InputError(
             f"{Path(run_dir) / 'run.json'}: no manifest that can be used ({error.message[:200]}); run again"
         )
-    return found
+    return run
 
 
 def write(run_dir: str | os.PathLike) -> Path:
