@@ -96,7 +96,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def run() -> tuple[Rows, Raw]:
-    """Measure the mean share of the best two cuts' accuracy in the worst case, of those with cuts above 0.9."""
+    """Measure the mean share of the best two cuts' accuracy, in the worst case whose best cuts reach 0.9."""
     known = cases()
     best = {case: thresholds.best_cuts(*pixels)[2] for case, pixels in known.items()}
     rows: Rows = []
