@@ -1,14 +1,14 @@
 """Who calls a function on many small tasks: this process, several, Dask, or Spark.
 
-A task and a result are plain JSON values (a path, a window, a few numbers); pixels stay with whoever
-works on them.
+A task and a result are small values that can be pickled (a path, a window, a few numbers); pixels stay with
+whoever works on them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import pickle
 import shutil
 import socket
 import sys
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from seaicekit.files import InputError, require
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 Engine = Literal["serial", "processes", "dask", "spark"]
-Task = dict
-Result = dict
+Task = Any
+Result = Any
 Tick = Callable[[float], object]
 Mapper = Callable[[Callable[..., Result], list[Task], Tick], Iterable[Result]]
 POLL_SECONDS = 0.5  # of progress; the end is noticed at once
@@ -137,13 +137,15 @@ def _spark_map(
     def partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for number in batch["id"].to_pylist():
-                result = json.dumps(_alone(function, shared.value[number], *(each.value for each in common)))
+                result = pickle.dumps(
+                    _alone(function, shared.value[number], *(each.value for each in common))
+                )
                 yield pa.RecordBatch.from_pydict({"id": [number], "result": [result]})
 
     # Starting on a partition costs a tenth of a second, so small work gets few and large work many.
     cores = context.defaultParallelism
     slices = min(len(tasks), max(2 * cores, min(len(tasks) // 16, 64 * cores)))
-    frame = spark.range(0, len(tasks), 1, slices).mapInArrow(partition, "id long, result string")
+    frame = spark.range(0, len(tasks), 1, slices).mapInArrow(partition, "id long, result binary")
     group = f"seaicekit-{uuid.uuid4().hex}"
 
     def collect() -> list:
@@ -170,7 +172,7 @@ def _spark_map(
     finally:
         shared.unpersist()
     tick(len(tasks) - done)
-    return iter([json.loads(row.result) for row in rows])
+    return iter([pickle.loads(row.result) for row in rows])
 
 
 def _share_done(context: SparkContext, group: str) -> float:

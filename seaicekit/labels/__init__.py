@@ -1,65 +1,52 @@
 """From pixels to classes, for one scene or for many on an engine."""
 
-from seaicekit.labels.batch import (
-    EngineOptions,
-    autolabel,
-    decide_scene,
-    load_labels,
-    measure_block,
-    provenance,
-    start_scene,
+from seaicekit.labels.arrays import (
+    filter_array,
+    filter_scene,
+    label,
+    label_array,
+    pixel_size,
+    scene_pixel_size,
+    stretch_limits,
 )
+from seaicekit.labels.batch import EngineOptions, autolabel, load_labels
+from seaicekit.labels.blocks import Measured, corrected_brightness, decide, label_raw, measure
 from seaicekit.labels.cloud_filter import (
     background,
     difference,
-    halo,
     histogram,
     stretch_bands,
     thinning,
     to_grey,
 )
-from seaicekit.labels.rule import (
-    VERSION,
-    Rule,
-    RuleOptions,
-    corrected_brightness,
-    decide,
-    filter_scene,
-    label,
-    label_array,
-    label_raw,
-    measure,
-    pixel_size,
-    scene_pixel_size,
-    scene_stretch_limits,
-)
+from seaicekit.labels.rule import VERSION, Rule, RuleOptions, SceneRule
+from seaicekit.labels.tasks import provenance
 
 __all__ = [
     "VERSION",
     "EngineOptions",
+    "Measured",
     "Rule",
     "RuleOptions",
+    "SceneRule",
     "autolabel",
     "background",
     "corrected_brightness",
     "decide",
-    "decide_scene",
     "difference",
+    "filter_array",
     "filter_scene",
-    "halo",
     "histogram",
     "label",
     "label_array",
     "label_raw",
     "load_labels",
     "measure",
-    "measure_block",
     "pixel_size",
     "provenance",
     "scene_pixel_size",
-    "scene_stretch_limits",
-    "start_scene",
     "stretch_bands",
+    "stretch_limits",
     "thinning",
     "to_grey",
 ]

@@ -77,14 +77,5 @@ def prepare_inputs(
         return np.where(nodata, 0, bands).transpose(1, 2, 0)
     if variant == "grey":
         return np.where(nodata, 0, labels.to_grey(bands))[..., None]
-    rule = Rule.of(rule, scope="scene", cloud_filter=True)
-    if rule.opaque == "scl" and scl is None:
-        raise InputError(
-            'inputs: the labels\' rule has opaque "scl"; open the scene with #scl=1, as for labelling'
-        )
-    window, whole = rule.filter_for(resolution), (slice(None), slice(None))
-    measured = labels.measure(
-        bands, nodata, rule, whole, window, labels.scene_stretch_limits(bands, nodata, rule), scl
-    )
-    values = labels.corrected_brightness(*measured, rule)
+    values = labels.filter_array(bands, nodata, rule or Rule(), resolution, scl)
     return cv2.copyTo(values, (~nodata).view(np.uint8))[..., None]

@@ -163,7 +163,7 @@ class Tiles:
             shape, grid = reader.shape, (reader.crs, reader.transform)
         if raster is None:
             plain = labels.Rule.of(rule, cloud_filter=False)
-            targets = labels.label_array(bands, nodata, plain, None, metres, scl, ends)[0]
+            targets = labels.label_array(bands, nodata, plain.for_scene(metres, ends), None, scl)[0]
         else:
             targets = scenes.read_codes(raster, shape, grid)
         codes = self._positions[targets]

@@ -10,7 +10,7 @@ import numpy as np
 
 from seaicekit import labels
 from seaicekit.classes import NODATA
-from seaicekit.labels import Rule
+from seaicekit.labels import Measured, Rule, SceneRule
 from seaicekit.scenes import SceneReader, Window, blocks, border_black, open_reader
 from seaicekit.thresholds import brightness, scene_histogram
 
@@ -108,7 +108,7 @@ class Preview:
         step = _step(window)
         if step >= self.overview.step:
             return self.overview
-        around = labels.halo(*self._filter(rule, step)) if rule.cloud_filter else 0
+        around = self._scene_rule(rule, step).halo
         with open_reader(self.path) as reader:
             return self._look(reader, window, step, around)
 
@@ -126,13 +126,14 @@ class Preview:
         rows, cols = _thin(window, step)
         return View(window, step, bands, nodata, (slice(top, top + rows), slice(left, left + cols)))
 
-    def _filter(self, rule: Rule, step: int) -> tuple[int, int]:
-        """Return window and thinning of the filter's background, in a view's pixels."""
-        window, thinning = rule.filter_for(self._resolution)
-        if step > 1:
-            window = max(3, 2 * int(window / step / 2) + 1)
-            thinning = labels.thinning(window)
-        return window, thinning
+    def _scene_rule(self, rule: Rule, step: int) -> SceneRule:
+        """Return the rule in a view's pixels, for the scene as a whole."""
+        rule = Rule.of(rule, scope="scene", normalise=None, opaque="off")
+        scene_rule = rule.for_scene(self._resolution)
+        if step == 1:
+            return scene_rule
+        window = max(3, 2 * int(scene_rule.window / step / 2) + 1)
+        return SceneRule(rule, window, labels.thinning(window))
 
     def codes(self, rule: Rule, view: View | None = None) -> np.ndarray:
         """Label a view, the overview if none is given.
@@ -148,8 +149,8 @@ class Preview:
         if not rule.cloud_filter:
             nodata = np.zeros_like(view.nodata) if rule.nodata == "ignore" else view.nodata
             return labels.label_raw(view.bands[:, *view.inner], nodata[view.inner], rule.thresholds)
-        codes, near, _ = self._measure(rule, view)
-        return labels.decide(codes, near, self._measure(rule, self.overview)[2], rule)[0]
+        counts = self._measure(rule, self.overview).counts
+        return labels.decide(self._measure(rule, view), counts, Rule.of(rule, scope="scene"))[0]
 
     def filtered(self, rule: Rule, view: View | None = None) -> np.ndarray:
         """Return a view as the cloud filter sees it, (rows, columns) uint8.
@@ -157,12 +158,12 @@ class Preview:
         See `seaicekit.labels.filter_scene`.
         """
         rule, view = Rule.of(rule, cloud_filter=True), view or self.overview
-        codes, near, _ = self._measure(rule, view)
-        return labels.corrected_brightness(codes, near, self._measure(rule, self.overview)[2], rule)
+        counts = self._measure(rule, self.overview).counts
+        return labels.corrected_brightness(self._measure(rule, view), counts, rule)
 
     def difference(self, rule: Rule, view: View | None = None) -> np.ndarray:
         """Return how near each pixel of a view is to its background, (rows, columns) uint8."""
-        return self._measure(Rule.of(rule, cloud_filter=True), view or self.overview)[1]
+        return self._measure(Rule.of(rule, cloud_filter=True), view or self.overview).difference
 
     def histogram(self, rule: Rule) -> np.ndarray:
         """Count the brightness that the cuts decide on, (256,) int64, of all pixels in no class by colour.
@@ -195,7 +196,7 @@ class Preview:
             The brightness is the pixel's own; with the cloud filter that of ice is the corrected one, to
             which `seaicekit.thresholds.Thresholds.ice_table` applies.
         """
-        around = labels.halo(*self._filter(rule, 1)) if rule.cloud_filter else 0
+        around = self._scene_rule(rule, 1).halo
         pixels = [Window(int(row), int(col), 1, 1) for row, col in zip(rows, cols, strict=True)]
         with open_reader(self.path) as reader:
             views = [self._look(reader, pixel, 1, around) for pixel in pixels]
@@ -209,16 +210,16 @@ class Preview:
             return values
         return np.where(values <= rule.thresholds.water_max, values, self.filtered(rule, view))
 
-    def _measure(self, rule: Rule, view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Run the filter's first pass over a view, once for all calls with a rule; its scope is the scene."""
-        rule = Rule.of(rule, scope="scene", normalise=None, opaque="off")
-        if self._measured[0] != rule:
-            self._measured = rule, {}
+    def _measure(self, rule: Rule, view: View) -> Measured:
+        """Measure a view, once for all calls with a rule."""
+        scene_rule = self._scene_rule(rule, view.step)
+        if self._measured[0] != scene_rule.rule:
+            self._measured = scene_rule.rule, {}
         measured = self._measured[1]
         if id(view) not in measured:
             while len(measured) > 1:  # the overview, which each call needs, and one other view are kept
                 measured.pop(next(key for key in measured if key != id(self.overview)))
-            values = labels.measure(view.bands, view.nodata, rule, view.inner, self._filter(rule, view.step))
+            values = labels.measure(view.bands, view.nodata, scene_rule, view.inner)
             measured[id(view)] = view, values  # the view is held, so that its id stays its own
         return measured[id(view)][1]
 

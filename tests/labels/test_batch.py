@@ -104,13 +104,14 @@ def test_real_scenes_are_labelled_alike_by_all_engines(scenes, spark, tmp_path, 
 
 
 def test_every_real_scene_by_the_published_form(every_real_scene):
+    rule = sik.labels.Rule(nodata="ignore").for_scene(None)
     assert len(every_real_scene) > 25
     for name, path in every_real_scene.items():
         with sik.scenes.open_reader(path) as reader:
             bands, nodata = reader.read()
         expected = published_labels(np.ascontiguousarray(bands.transpose(1, 2, 0)))
         for block in (256, 500, 1024, None):
-            got, _ = sik.labels.label_array(bands, nodata, sik.labels.Rule(nodata="ignore"), block)
+            got, _ = sik.labels.label_array(bands, nodata, rule, block)
             np.testing.assert_array_equal(got, expected, err_msg=f"{name} {path} {block}")
 
 

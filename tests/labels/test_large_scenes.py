@@ -1,6 +1,5 @@
 """Runs that resume, a real Spark cluster, real object storage, and what goes wrong there."""
 
-import importlib
 import os
 import random
 import shutil
@@ -22,6 +21,7 @@ import rasterio
 import seaicekit as sik
 from seaicekit import engines
 from seaicekit.labels import provenance
+from seaicekit.labels.tasks import SceneTask, start_scene
 
 LABEL = """
 import sys, seaicekit as sik
@@ -228,17 +228,12 @@ def test_a_scene_that_broke_takes_its_old_labels_with_it(several, tmp_path):
 
 
 def test_a_worker_that_outlived_its_run_writes_nothing(several, tmp_path):
-    module = importlib.import_module("seaicekit.labels.batch")
-    task = {
-        "rule": sik.labels.Rule().to_dict(),
-        "block": None,
-        "scratch": str(tmp_path / "gone"),
-        "code": "x",
-        "scene": "a",
-        "path": str(sik.scenes.find_scenes(several)[0]),
-        "labels": str(tmp_path / "a.tif"),
-    }
-    assert "is over" in module.start_scene(task)["fatal"] and not (tmp_path / "a.tif").exists()
+    scene = sik.scenes.find_scenes(several)[0]
+    task = SceneTask(
+        "a", str(scene), str(tmp_path / "a.tif"), sik.labels.Rule(), None, str(tmp_path / "gone")
+    )
+    failure = start_scene(task)
+    assert failure.fatal and "is over" in failure.error and not (tmp_path / "a.tif").exists()
 
 
 def test_another_version_of_the_rule_makes_labels_anew(several, tmp_path, monkeypatch):
@@ -246,7 +241,7 @@ def test_another_version_of_the_rule_makes_labels_anew(several, tmp_path, monkey
     sik.autolabel([path], tmp_path, engine="serial", progress=False)
     raster = next(tmp_path.glob("*.tif"))
     before = raster.stat().st_mtime_ns
-    monkeypatch.setattr("seaicekit.labels.rule.VERSION", -1)
+    monkeypatch.setattr("seaicekit.labels.tasks.VERSION", -1)
     sik.autolabel([path], tmp_path, engine="serial", progress=False)
     assert raster.stat().st_mtime_ns != before
 
