@@ -172,6 +172,8 @@ def _words(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return "one of " + ", ".join(schema["enum"])
     if schema["type"] == "array":
+        if "minItems" not in schema:
+            return "a list"
         return f"a list of {schema['minItems']}, each {_words(schema['prefixItems'][0])}"
     if schema.get("minLength"):
         return "text that is not empty"

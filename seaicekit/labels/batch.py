@@ -121,7 +121,8 @@ def autolabel(
                 warnings.warn(result.warning, stacklevel=2)
             rows[task.name] |= result.counts | {"labels": task.labels}
             pixels += result.pixels
-            bar.set_postfix_str(f"{pixels / 1e6 / bar.format_dict['elapsed']:.1f} Mpx/s")
+            if progress:
+                bar.set_postfix_str(f"{pixels / 1e6 / bar.format_dict['elapsed']:.1f} Mpx/s")
         table = _write_table(rows.values(), rule.thresholds.legend, out_dir)
     if table["labels"].isna().all():
         others = (
@@ -189,9 +190,12 @@ def _label_larger(plans: list[ScenePlan], mapped: Mapper, bar: tqdm) -> Iterator
     share = len(plans) / len(blocks)
     measured = mapped(tasks.measure_block, blocks, lambda number: bar.update(number * share))
     counts = tasks.add_counts(blocks, measured)
+    decided = []
     for plan in plans:
-        if isinstance(counts[plan.task.name], Failure):
-            yield plan.task, counts.pop(plan.task.name)
-    decided = [(plan, counts[plan.task.name]) for plan in plans if plan.task.name in counts]
+        total = counts[plan.task.name]
+        if isinstance(total, Failure):
+            yield plan.task, total
+        else:
+            decided.append((plan, total))
     for (plan, _), result in zip(decided, mapped(tasks.decide_scene, decided, lambda _: None), strict=True):
         yield plan.task, result

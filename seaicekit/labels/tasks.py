@@ -131,7 +131,9 @@ def _stretch(reader: SceneReader, rule: Rule) -> tuple[int, int] | None:
     """Return the brightnesses at the rule's percentiles, if it has any."""
     if not rule.normalise:
         return None
-    counts = sum(count_brightness(*reader.read(each), rule) for each in scenes.blocks(reader.shape, 2048))
+    counts = np.zeros(256, np.int64)
+    for window in scenes.blocks(reader.shape, 2048):
+        counts += count_brightness(*reader.read(window), rule)
     return cloud_filter.stretch_limits(counts, *rule.normalise)
 
 
@@ -173,7 +175,8 @@ def decide_scene(scene: tuple[ScenePlan, np.ndarray]) -> Labelled | Failure:
     plan, counts = scene
     codes, pixels = np.empty(plan.shape, np.uint8), Counter[str]()
     for window in plan.windows:
-        measured = Measured(*load_array(plan.task.scratch_file(*window)), counts)
+        marked, difference = load_array(plan.task.scratch_file(*window))
+        measured = Measured(marked, difference, counts)
         codes[window.slices], found = decide(measured, counts, plan.task.rule)
         pixels.update(found)
     with scenes.open_reader(plan.task.path) as reader:

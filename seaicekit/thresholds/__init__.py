@@ -2,7 +2,7 @@
 
 from seaicekit.thresholds.areas import square_kilometres
 from seaicekit.thresholds.cuts import Thresholds, brightness, presets, provenance, scene_histogram
-from seaicekit.thresholds.fitting import Fit, accuracy_curve, best_cuts, fit_cuts, score_classes, suggest_cuts
+from seaicekit.thresholds.fitting import Fit, accuracy_curve, fit_cuts
 from seaicekit.thresholds.geojson import (
     Grid,
     as_integer,
@@ -14,6 +14,7 @@ from seaicekit.thresholds.geojson import (
 from seaicekit.thresholds.options import CutOptions
 from seaicekit.thresholds.points import ReferencePoints, UnsavedError
 from seaicekit.thresholds.ranges import FULL, FULL_HUE, Range
+from seaicekit.thresholds.scoring import best_cuts, score_classes, suggest_cuts
 
 __all__ = [
     "FULL",

@@ -4,49 +4,35 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import cv2
 import numpy as np
+from pydantic import Field, model_validator
 
 from seaicekit import scenes
 from seaicekit.classes import LEGEND, OPEN_WATER, THICK_ICE, THIN_ICE, Legend
 from seaicekit.files import InputError, read_json, write_json
-from seaicekit.thresholds import fitting
-from seaicekit.thresholds.ranges import Range, check_number
+from seaicekit.parameters import Parameters
+from seaicekit.thresholds import fitting, scoring
+from seaicekit.thresholds.ranges import Range
 
 if TYPE_CHECKING:
     from seaicekit.scenes import Paths
-    from seaicekit.thresholds.fitting import Fit, Score
+    from seaicekit.thresholds.scoring import Score
 
 PRESETS = Path(__file__).parent / "presets"
 SAMPLED = 1 << 24  # pixels of a scene that its histogram is taken from; 16 of a granule's 116 pieces
 FORMAT = "seaicekit-thresholds-1"
 
 
-@dataclass(frozen=True)
-class Thresholds:
+class Thresholds(Parameters):
     """Two cuts on brightness, V = max(R, G, B), from 0 to 255.
 
-    The paper gives its classes as ranges of hue, saturation and value in which hue and saturation span
-    all they can (arXiv 2403.13135, section III), so its rule is one on V alone.
-
-    Parameters
-    ----------
-    water_max : int
-        Brightest open water; 30 in the paper.
-    thin_max : int
-        Brightest thin ice; all above is thick ice. 204 in the paper.
-    ranges : tuple of Range
-        Further classes, or colours that belong to one of the three. They win over the two cuts, those with
-        a range of hue or saturation over those of brightness alone, and later ones over earlier ones.
-
-    Raises
-    ------
-    InputError
-        A cut outside 0 to 255, cuts that cross, or two names for one code.
+    The paper gives its classes as ranges of hue, saturation and value in which hue and saturation are full
+    (arXiv 2403.13135, section III), so its rule is one on V alone.
 
     Examples
     --------
@@ -59,15 +45,21 @@ class Thresholds:
     seaicekit.files.InputError: water_max: 200 is above thin_max, 190; let them not cross
     """
 
-    water_max: int = 30
-    thin_max: int = 204
-    ranges: tuple[Range, ...] = ()
+    water_max: int = Field(30, ge=0, le=255, description="Brightest open water; 30 in the paper.")
+    thin_max: int = Field(
+        204, ge=0, le=255, description="Brightest thin ice; all above is thick ice. 204 in the paper."
+    )
+    ranges: tuple[Range, ...] = Field(
+        (),
+        description="Further classes, or colours that belong to one of the three. They win over the two cuts, those "
+        "with a range of hue or saturation over those of brightness alone, and later ones over earlier ones.",
+    )
 
-    def __post_init__(self):
-        for name in ("water_max", "thin_max"):
-            check_number(name, getattr(self, name), 255)
-            object.__setattr__(self, name, int(getattr(self, name)))
-        object.__setattr__(self, "ranges", tuple(self.ranges))
+    def __init__(self, water_max: Any = 30, thin_max: Any = 204, ranges: Iterable[Range] = ()):
+        super().__init__(water_max=water_max, thin_max=thin_max, ranges=tuple(ranges))
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         classes = {(entry.code, entry.column) for entry in (*LEGEND, *(each.entry for each in self.ranges))}
         if any(len(set(part)) != len(classes) for part in zip(*classes, strict=True)):
             raise InputError("ranges: one code has two names, or one name two codes; give each class its own")
@@ -75,6 +67,7 @@ class Thresholds:
             raise InputError(
                 f"water_max: {self.water_max} is above thin_max, {self.thin_max}; let them not cross"
             )
+        return self
 
     @property
     def table(self) -> np.ndarray:
@@ -177,20 +170,6 @@ class Thresholds:
         UserWarning
             What the points cannot tell: two or fewer of a class, or points that contradict others.
         """
-        found = cls.fitted(rgb, classes, population, start)
-        for message in found.messages:
-            warnings.warn(message, stacklevel=2)
-        return cls(found.water_max, found.thin_max, start.ranges if start else ())
-
-    @classmethod
-    def fitted(
-        cls,
-        rgb: np.ndarray,
-        classes: np.ndarray,
-        population: np.ndarray | None = None,
-        start: Thresholds | None = None,
-    ) -> Fit:
-        """Fit as `fit` does, and return also how sure the cuts are: see `seaicekit.thresholds.Fit`."""
         start = start or cls()
         rgb, classes = _labelled(rgb, classes, start)
         chosen = ~start.in_ranges(rgb) & (classes <= THICK_ICE)
@@ -199,7 +178,10 @@ class Thresholds:
             pixels = _pixels("population", population)
             counts = np.bincount(pixels[~start.in_ranges(pixels)].max(axis=1), minlength=256)
         cuts = start.water_max, start.thin_max
-        return fitting.fit_cuts(rgb[chosen].max(axis=1), classes[chosen], counts, cuts)
+        fit = fitting.fit_cuts(rgb[chosen].max(axis=1), classes[chosen], counts, cuts)
+        for message in fit.messages:
+            warnings.warn(message, stacklevel=2)
+        return cls(fit.water_max, fit.thin_max, start.ranges)
 
     @classmethod
     def suggest(cls, paths: Paths) -> dict[str, Thresholds]:
@@ -224,7 +206,7 @@ class Thresholds:
         total = sum(
             (scene_histogram(path) for path in scenes.name_scenes(paths).values()), np.zeros(256, np.int64)
         )
-        return {name: cls(*cuts) for name, cuts in fitting.suggest_cuts(total).items()}
+        return {name: cls(*cuts) for name, cuts in scoring.suggest_cuts(total).items()}
 
     def score(self, rgb: np.ndarray, classes: np.ndarray) -> Score:
         """Score the cuts on labelled points.
@@ -245,7 +227,7 @@ class Thresholds:
             As `fit`.
         """
         rgb, classes = _labelled(rgb, classes, self)
-        return fitting.score_classes(self.classify(rgb), classes, self.legend.codes)
+        return scoring.score_classes(self.classify(rgb), classes, self.legend.codes)
 
     def in_ranges(self, rgb: np.ndarray) -> np.ndarray:
         """Return which of (N, 3) pixels lie in a range, (N,) bool, so that the two cuts do not decide them."""
@@ -269,8 +251,7 @@ class Thresholds:
 
     def to_dict(self) -> dict:
         """Return the cuts as JSON values, for `from_dict`."""
-        values = asdict(self)
-        return values if self.ranges else {name: values[name] for name in ("water_max", "thin_max")}
+        return self.model_dump(mode="json", exclude=None if self.ranges else {"ranges"})
 
     @classmethod
     def from_dict(cls, values: dict) -> Thresholds:
@@ -281,26 +262,21 @@ class Thresholds:
         InputError
             An unknown or missing key, or cuts out of range.
         """
-        odd = ({"water_max", "thin_max"} - values.keys()) | (
-            values.keys() - {field.name for field in fields(cls)}
-        )
+        odd = {"water_max", "thin_max"} - values.keys() or values.keys() - cls.model_fields.keys()
         if odd:
             raise InputError(
-                f"unknown or missing: {', '.join(sorted(odd))}; cuts are water_max, thin_max and ranges"
+                f"{', '.join(sorted(odd))}: unknown or missing; cuts are water_max, thin_max and ranges"
             )
-        ranges = []
-        if not isinstance(values.get("ranges", []), list | tuple):
-            raise InputError("ranges: must be a list")
-        for entry in values.get("ranges", []):
-            if not isinstance(entry, dict):
-                raise InputError(
-                    f"ranges: must be objects with code, hue, saturation and value, not {entry!r}"
-                )
-            odd = entry.keys() - {field.name for field in fields(Range)}
-            if odd or "code" not in entry:
-                raise InputError(f"ranges: unknown or missing: {', '.join(sorted(odd)) or 'code'}")
-            ranges.append(Range(**entry))
-        return cls(values["water_max"], values["thin_max"], tuple(ranges))
+        ranges = values.get("ranges", [])
+        if not isinstance(ranges, list | tuple) or not all(isinstance(each, dict) for each in ranges):
+            raise InputError(
+                f"ranges: must be a list of objects with code, hue, saturation and value, not {ranges!r}"
+            )
+        try:
+            ranges = [Range(**each) for each in ranges]
+        except InputError as error:
+            raise InputError(f"ranges: {error}") from None
+        return cls(values["water_max"], values["thin_max"], ranges)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Thresholds:

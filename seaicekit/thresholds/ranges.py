@@ -3,71 +3,55 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Self
 
 import cv2
 import numpy as np
+from pydantic import Field, model_validator
 
 from seaicekit.classes import LEGEND, RESERVED, SeaIceClass
 from seaicekit.files import InputError
+from seaicekit.parameters import Parameters
 
 FULL_HUE, FULL = (0, 179), (0, 255)
-MAX_CODE = 63  # the codes above are kept for marks while a scene is labelled
+MAX_CODE = 63  # the codes above are marks of the labelling
+Hue = Annotated[int, Field(ge=0, le=179)]
+Byte = Annotated[int, Field(ge=0, le=255)]
 
 
-@dataclass(frozen=True)
-class Range:
-    """A range of hue, saturation and value (HSV as in OpenCV) that is one class.
+class Range(Parameters):
+    """A range of hue, saturation and value (HSV as in OpenCV) that is one class. Both ends are included."""
 
-    Parameters
-    ----------
-    code : int, 0 to 63
-        The class in the label raster: one of the legend's, or a new one.
-    name, colour : str
-        A new class's entry in the legend, such as "melt pond" and "#3a7bd5".
-    hue : (int, int), 0 to 179
-        Half degrees, both ends included. Where the first is the larger one, the range goes on through red
-        (179, then 0).
-    saturation, value : (int, int), 0 to 255
-        Both ends included.
+    code: int = Field(
+        ge=0, le=MAX_CODE, description="The class in a label raster: one of the legend's, or a new one."
+    )
+    name: str = Field("", description="Name of a new class, such as melt pond.")
+    colour: str = Field("", description="Colour of a new class in the legend, as #rrggbb.")
+    hue: tuple[Hue, Hue] = Field(
+        FULL_HUE,
+        description="Half degrees. Where the first is the larger one, the range goes on through red (179, then 0).",
+    )
+    saturation: tuple[Byte, Byte] = Field(FULL, description="0 is grey.")
+    value: tuple[Byte, Byte] = Field(FULL, description="Brightness.")
 
-    Raises
-    ------
-    InputError
-        A number out of range, or a new class without name and colour.
-    """
-
-    code: int
-    name: str = ""
-    colour: str = ""
-    hue: tuple[int, int] = FULL_HUE
-    saturation: tuple[int, int] = FULL
-    value: tuple[int, int] = FULL
-
-    def __post_init__(self):
-        known = {entry.code: entry for entry in LEGEND}.get(self.code)
+    def __init__(self, code: Any = None, name: Any = "", colour: Any = "", **ends: Any):
+        known = {entry.code: entry for entry in LEGEND}.get(code)
         if known:  # a class of the legend keeps its name and colour
-            object.__setattr__(self, "name", known.name)
-            object.__setattr__(self, "colour", known.colour)
-        check_number("code", self.code, MAX_CODE)
-        object.__setattr__(self, "code", int(self.code))
-        if not isinstance(self.name, str) or not re.fullmatch(r"[^\W_][\w -]*", self.name):
+            name, colour = known.name, known.colour
+        super().__init__(code=code, name=name, colour=colour, **ends)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not re.fullmatch(r"[^\W_][\w -]*", self.name):
             raise InputError(f"name: must be letters, digits, spaces and dashes, not {self.name!r}")
         if self.entry.column in RESERVED:
             raise InputError(f"name: {self.name!r} is a column of the tables; give the class another name")
-        if not isinstance(self.colour, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", self.colour):
+        if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.colour):
             raise InputError(f"colour: {self.name} needs one as #rrggbb, not {self.colour!r}")
-        for field, top in (("hue", 179), ("saturation", 255), ("value", 255)):
-            ends = getattr(self, field)
-            ends = tuple(ends) if isinstance(ends, list | tuple) else (ends,)
-            if len(ends) != 2:
-                raise InputError(f"{field}: must be two numbers, not {ends}")
-            for end in ends:
-                check_number(field, end, top)
-            if field != "hue" and ends[0] > ends[1]:
-                raise InputError(f"{field}: {ends[0]} is above {ends[1]}; only hue goes round")
-            object.__setattr__(self, field, tuple(int(end) for end in ends))
+        for name, (low, high) in (("saturation", self.saturation), ("value", self.value)):
+            if low > high:
+                raise InputError(f"{name}: {low} is above {high}; only hue goes round")
+        return self
 
     @property
     def entry(self) -> SeaIceClass:
@@ -86,9 +70,3 @@ class Range:
         turns = [(h0, h1)] if h0 <= h1 else [(h0, 179), (0, h1)]
         masks = [cv2.inRange(hsv, (first, s0, v0), (last, s1, v1)) for first, last in turns]
         return np.any(masks, axis=0)
-
-
-def check_number(name: str, value: Any, top: int) -> None:
-    """Refuse what is no whole number from 0 to ``top``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value <= top:
-        raise InputError(f"{name}: must be a whole number from 0 to {top}, not {value!r}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seaicekit.labels import Rule
-from seaicekit.thresholds import Fit, fit_cuts
+from seaicekit.thresholds import Fit, Thresholds, fit_cuts
 from seaicekit.tuner.preview import Preview
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def fit_points(points: pd.DataFrame, previews: Mapping[str, Preview], rule: Rule
     plain = _fit(points, previews, Rule.of(rule, cloud_filter=False))
     if not rule.cloud_filter:
         return plain
-    cuts = replace(rule.thresholds, water_max=plain.water_max, thin_max=plain.thin_max)
+    cuts = Thresholds.of(rule.thresholds, water_max=plain.water_max, thin_max=plain.thin_max)
     ice = _fit(points, previews, Rule.of(rule, thresholds=cuts))
     thin_max = max(plain.water_max, ice.thin_max)
     return replace(ice, water_max=plain.water_max, water_range=plain.water_range, thin_max=thin_max)

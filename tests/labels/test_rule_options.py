@@ -45,7 +45,7 @@ def by_colorsys(rgb, ranges, water_max=30, thin_max=204):
     st.integers(0, 255),
 )
 def test_hue_saturation_and_value_ranges_by_another_library(rgb, hue, saturation, value):
-    ranges = (Range(5, "odd", "#000000", hue, (saturation, 255), (value, 255)), GREY_ICE)
+    ranges = (Range(5, "odd", "#000000", hue=hue, saturation=(saturation, 255), value=(value, 255)), GREY_ICE)
     cuts = sik.Thresholds(ranges=ranges)
     hsv = cv2.cvtColor(np.uint8([[rgb]]), cv2.COLOR_RGB2HSV)[0, 0]
     exact = colorsys.rgb_to_hsv(*(v / 255 for v in rgb))
@@ -123,7 +123,7 @@ def test_two_names_for_one_code(tmp_path):
     with pytest.raises(sik.InputError, match="one name two codes"):
         sik.Thresholds(ranges=[GREY_ICE, Range(5, "grey_ice", "#000000")])  # one column for both
     (tmp_path / "cuts.json").write_text(
-        '{"format": "seaicekit-thresholds-1", "water_max": 1, "thin_max": 2, "ranges": [{"hues": 3}]}'
+        '{"format": "seaicekit-thresholds-1", "water_max": 1, "thin_max": 2, "ranges": [{"code": 1, "hues": 3}]}'
     )
     with pytest.raises(sik.InputError, match=r"cuts\.json: ranges.*hues"):
         sik.Thresholds.load(tmp_path / "cuts.json")

@@ -75,7 +75,6 @@ def test_wrong_arrays_are_refused(rgb):
         [1],
         5,
         [{"code": 3, "name": "pond", "colour": "#112233", "hue": 5}],
-        [{"code": 3, "name": 5, "colour": "#112233"}],
         [{"code": 3, "name": "pond", "colour": 7}],
     ],
 )
