@@ -219,7 +219,7 @@ def _fitted(path: Path, points: pd.DataFrame, paths: pd.Series, rule: Rule) -> T
     """Return the rule's cuts fitted to points, from the file if there is one."""
     if not path.exists():
         fit = fit_points(points, {name: Preview(scene) for name, scene in paths.items()}, rule)
-        cuts = replace(rule.thresholds, water_max=fit.water_max, thin_max=fit.thin_max)
+        cuts = Thresholds.of(rule.thresholds, water_max=fit.water_max, thin_max=fit.thin_max)
         cuts.save(path, {"points": points.to_dict("records")})
     return Thresholds.load(path)
 
