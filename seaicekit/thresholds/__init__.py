@@ -1,7 +1,7 @@
 """The brightness cuts: their values, their fit to points, and the points themselves."""
 
 from seaicekit.thresholds.areas import square_kilometres
-from seaicekit.thresholds.cuts import Thresholds, brightness, presets, provenance, scene_histogram
+from seaicekit.thresholds.cuts import Thresholds, presets, provenance
 from seaicekit.thresholds.fitting import Fit, accuracy_curve, fit_cuts
 from seaicekit.thresholds.geojson import (
     Grid,
@@ -11,6 +11,7 @@ from seaicekit.thresholds.geojson import (
     plain_name,
     point_coordinates,
 )
+from seaicekit.thresholds.histograms import brightness, scene_histogram
 from seaicekit.thresholds.options import CutOptions
 from seaicekit.thresholds.points import ReferencePoints, UnsavedError
 from seaicekit.thresholds.ranges import FULL, FULL_HUE, Range

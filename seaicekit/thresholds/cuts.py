@@ -17,6 +17,7 @@ from seaicekit.classes import LEGEND, OPEN_WATER, THICK_ICE, THIN_ICE, Legend
 from seaicekit.files import InputError, read_json, write_json
 from seaicekit.parameters import Parameters
 from seaicekit.thresholds import fitting, scoring
+from seaicekit.thresholds.histograms import scene_histogram
 from seaicekit.thresholds.ranges import Range
 
 if TYPE_CHECKING:
@@ -24,11 +25,27 @@ if TYPE_CHECKING:
     from seaicekit.thresholds.scoring import Score
 
 PRESETS = Path(__file__).parent / "presets"
-SAMPLED = 1 << 24  # pixels of a scene that its histogram is taken from; 16 of a granule's 116 pieces
 FORMAT = "seaicekit-thresholds-1"
 
 
-class Thresholds(Parameters):
+class Cuts(Parameters):
+    """Two cuts on brightness."""
+
+    water_max: int = Field(30, ge=0, le=255, description="The brightest open water; 30 in the paper.")
+    thin_max: int = Field(
+        204, ge=0, le=255, description="The brightest thin ice; all above is thick ice. 204 in the paper."
+    )
+
+    @model_validator(mode="after")
+    def _check_cuts(self) -> Self:
+        if self.water_max > self.thin_max:
+            raise InputError(
+                f"water_max: {self.water_max} is above thin_max, {self.thin_max}; let them not cross"
+            )
+        return self
+
+
+class Thresholds(Cuts):
     """Two cuts on brightness, V = max(R, G, B), from 0 to 255.
 
     The paper gives its classes as ranges of hue, saturation and value in which hue and saturation are full
@@ -45,10 +62,6 @@ class Thresholds(Parameters):
     seaicekit.files.InputError: water_max: 200 is above thin_max, 190; let them not cross
     """
 
-    water_max: int = Field(30, ge=0, le=255, description="Brightest open water; 30 in the paper.")
-    thin_max: int = Field(
-        204, ge=0, le=255, description="Brightest thin ice; all above is thick ice. 204 in the paper."
-    )
     ranges: tuple[Range, ...] = Field(
         (),
         description="Further classes, or colours that belong to one of the three. They win over the two cuts, those "
@@ -59,14 +72,10 @@ class Thresholds(Parameters):
         super().__init__(water_max=water_max, thin_max=thin_max, ranges=tuple(ranges))
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_ranges(self) -> Self:
         classes = {(entry.code, entry.column) for entry in (*LEGEND, *(each.entry for each in self.ranges))}
         if any(len(set(part)) != len(classes) for part in zip(*classes, strict=True)):
             raise InputError("ranges: one code has two names, or one name two codes; give each class its own")
-        if self.water_max > self.thin_max:
-            raise InputError(
-                f"water_max: {self.water_max} is above thin_max, {self.thin_max}; let them not cross"
-            )
         return self
 
     @property
@@ -349,24 +358,6 @@ def presets(folder: str | os.PathLike | None = None) -> dict[str, Path]:
     return found
 
 
-def scene_histogram(path: str | os.PathLike) -> np.ndarray:
-    """Count the brightness of a scene's pixels, (256,) int64, no data left out.
-
-    Of a scene above 16 megapixels, whole pieces are read that are spread evenly over it.
-    """
-    counts = np.zeros(256, np.int64)
-    with scenes.open_reader(path) as reader:
-        pieces = scenes.blocks(reader.shape, max(reader.chunk()))
-        most = max(1, SAMPLED // (pieces[0].height * pieces[0].width))
-        if len(pieces) > most:  # at random, or all might fall in one column
-            chosen = np.random.default_rng(0).choice(len(pieces), most, replace=False)
-            pieces = [pieces[i] for i in np.sort(chosen)]
-        for window in pieces:
-            bands, nodata = reader.read(window)
-            counts += np.bincount(brightness(bands)[~nodata], minlength=256)
-    return counts
-
-
 def _pixels(name: str, rgb: np.ndarray) -> np.ndarray:
     rgb = np.asarray(rgb)
     if rgb.dtype != np.uint8 or rgb.ndim != 2 or rgb.shape[1] != 3:
@@ -387,8 +378,3 @@ def _labelled(rgb: np.ndarray, classes: np.ndarray, cuts: Thresholds) -> tuple[n
             f"classes: {odd[0]} is not in the legend; give start its range, or leave such points out"
         )
     return rgb, classes
-
-
-def brightness(bands: np.ndarray) -> np.ndarray:
-    """Return V = max(R, G, B) of (3, rows, columns) uint8 bands."""
-    return cv2.max(cv2.max(bands[0], bands[1]), bands[2])
