@@ -105,7 +105,7 @@ def _types(model: type[Parameters], name: str) -> set[Any]:
 
 
 def _message(model: type[Parameters], values: dict[str, Any], errors: pydantic.ValidationError) -> str:
-    """Say in one line what is wrong in the first of the values that cannot be used, and what would be right."""
+    """Return one line on the first wrong value: its name, what it is, and what is allowed."""
     error = errors.errors()[0]
     if "error" in error.get("ctx", {}):  # raised by a validator of ours, as an InputError
         return str(error["ctx"]["error"])

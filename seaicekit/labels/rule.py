@@ -35,8 +35,8 @@ class RuleOptions(Parameters):
     )
     nodata: NodataRule = Field(
         "mask",
-        description="mask: pixels without data become 255, enter the background as white and are not counted; "
-        "ignore: no pixel is special, as in the paper, whose black edges are open water.",
+        description="mask: pixels without data become 255, enter the background as white and are not "
+        "counted; ignore: no pixel is special, as in the paper, whose black edges are open water.",
     )
     window: int | str = Field(
         WINDOW,
@@ -51,13 +51,13 @@ class RuleOptions(Parameters):
     tile: int = Field(256, ge=1, description="Side of the tiles of scope tile, pixels.")
     normalise: tuple[Percentile, Percentile] | None = Field(
         None,
-        description="Two percentiles of a scene's brightness that are stretched to 0 and 255 first, to even out "
-        "illumination.",
+        description="Two percentiles of a scene's brightness that are stretched to 0 and 255 first, to even "
+        "out illumination.",
     )
     opaque: OpaqueRule = Field(
         "off",
-        description="scl: cloud that hides the ice becomes no data, by the product's scene classification layer, "
-        "which a scene must bring (#scl=1).",
+        description="scl: cloud that hides the ice becomes no data, by the product's scene classification "
+        "layer, which a scene must bring (#scl=1).",
     )
 
     @model_validator(mode="after")
@@ -92,7 +92,7 @@ class Rule(RuleOptions):
 
     @classmethod
     def from_dict(cls, values: dict) -> Rule:
-        """Make a rule from what `to_dict` returned, by an earlier version, too: options that are gone are left out."""
+        """Make a rule from what `to_dict` returned; options of earlier versions are left out."""
         known = {name: value for name, value in values.items() if name in cls.model_fields}
         return cls(**known | {"thresholds": Thresholds.from_dict(values["thresholds"])})
 

@@ -46,7 +46,9 @@ class Run:
 
     Attributes
     ----------
-    folder, scenes_file, thresholds_file, labels_folder, tiles_file, model_folder, model_file, maps_folder : Path
+    folder : Path
+    scenes_file, thresholds_file, tiles_file, model_file : Path
+    labels_folder, model_folder, maps_folder : Path
         What the notebooks write.
     """
 

@@ -24,8 +24,9 @@ class StageError(RuntimeError):
     """
 
     def __init__(self, failure: dict[str, Any]):
+        reason = failure["traceback"] or failure["error"]
         super().__init__(
-            f"{failure['stage']} stopped in cell {failure['cell']}:\n{failure['traceback'] or failure['error']}\n"
+            f"{failure['stage']} stopped in cell {failure['cell']}:\n{reason}\n"
             f"Open it there: jupyter lab {failure['notebook']}\nThe report so far: {failure['report']}"
         )
         self.failure = failure

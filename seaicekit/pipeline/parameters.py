@@ -49,8 +49,8 @@ def read_parameters(given: Mapping[str, Any]) -> RunParameters:
         value = str(getattr(parameters, name))
         if without_credentials(value) != value:
             raise InputError(
-                f"{name}: {without_credentials(value)} carries a key, which notebooks and manifests would keep; "
-                "leave it out, and give credentials as your environment's variables or files"
+                f"{name}: {without_credentials(value)} carries a key, which notebooks and manifests would "
+                "keep; leave it out, and give credentials as your environment's variables or files"
             )
         if name in SEARCH_ONLY and not parameters.search:
             raise InputError(f"{name}: only a search uses it; give search, too, or leave it out")

@@ -136,7 +136,7 @@ def _digest(path: Path) -> str:
 
 
 def stage_inputs(stage: str, out: Path, parameters: RunParameters) -> dict:
-    """Return all that a stage's outputs depend on, as JSON values: of files their checksums, not their places."""
+    """Return all that a stage's outputs depend on, as JSON values; files by their checksums."""
     values = stage_values(parameters, stage)
     inputs: dict[str, Any] = {"notebook": _notebook(stage), "code": code(), "versions": versions()}
     if values.get("scenes"):

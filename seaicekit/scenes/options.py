@@ -23,8 +23,8 @@ class SceneOptions(Seeded):
     synthetic_size: int = Field(1024, ge=16, description="Side of a synthetic scene, pixels of 50 m.")
     search: str | tuple[float, float, float, float] | None = Field(
         None,
-        description='A sea ("Ross Sea") or [west, south, east, north] in degrees: scenes are looked for in a STAC '
-        "catalogue.",
+        description='A sea ("Ross Sea") or [west, south, east, north] in degrees: scenes are looked for in '
+        "a STAC catalogue.",
     )
     dates: str = Field(
         "2019-11", description="Of the search: a day, month or year, or a span such as 2019-11-01/2019-11-30."

@@ -29,10 +29,10 @@ class SplitOptions(Seeded):
     split: Split = Field(
         "scene",
         description="What is kept for testing. scene: whole scenes, chosen evenly along their cloudiness, of "
-        "a single scene tiles; tile: any tiles at random, as the paper does, which leaks, for tiles of one scene "
-        "stand on both sides; place: scenes of one end of the region, along the direction in which it is "
-        "longest; season: scenes of the last days of the year, which begins after the longest time without a "
-        "scene.",
+        "a single scene tiles; tile: any tiles at random, as the paper does, which leaks, for tiles of one "
+        "scene stand on both sides; place: scenes of one end of the region, along the direction in which it "
+        "is longest; season: scenes of the last days of the year, which begins after the longest time "
+        "without a scene.",
     )
     test_fraction: float = Field(
         0.25, gt=0, lt=1, description="Share of the scenes, or else of the tiles, that is kept for testing."

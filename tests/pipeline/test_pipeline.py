@@ -305,9 +305,11 @@ def test_a_failing_notebook_ends_the_run_with_its_cell_and_a_report_so_far(tmp_p
             book.cells[2].source += "\n1 / 0  # here it breaks"
         nbformat.write(book, tmp_path / "books" / f"{stage}.ipynb")
     code = (
-        "import sys; from pathlib import Path; from seaicekit import cli; from seaicekit.pipeline import chain;"
+        "import sys; from pathlib import Path; from seaicekit import cli;"
+        "from seaicekit.pipeline import chain;"
         f"chain.notebooks = lambda: Path({str(tmp_path / 'books')!r});"
-        f"sys.exit(cli.main(['run', '--scenes', {str(small[0] / 'scenes')!r}, '--out', {str(tmp_path / 'out')!r}]))"
+        f"arguments = ['run', '--scenes', {str(small[0] / 'scenes')!r}, '--out', {str(tmp_path / 'out')!r}];"
+        "sys.exit(cli.main(arguments))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 1, done.stderr
