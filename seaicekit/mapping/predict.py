@@ -19,7 +19,7 @@ import numpy as np
 
 from seaicekit import engines, labels, scenes, thresholds, tiles, training
 from seaicekit.classes import MAP_COLUMNS, NODATA, concentration
-from seaicekit.files import InputError, as_path, output_path
+from seaicekit.files import InputError, as_path, output_path, read_json, write_json
 from seaicekit.mapping import blend
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ Engine = Literal["serial", "spark"]
 Errors = Literal["raise", "quarantine"]
 ITEMS = "maps.json"
 VERSION = 1  # of the maps: raised whenever a map changes, so that maps are made anew
-TAG = "SEAICEKIT_MAP"  # in a raster's metadata: what it was made of, as JSON
 OWN = ("seaicekit.json", "metadata.json")  # of a model's file: the card, and when it was saved
 
 
@@ -60,6 +59,16 @@ class Task:
     def files(self) -> dict[str, str]:
         """The rasters to write."""
         return {"map": self.map, "confidence": self.confidence}
+
+    @property
+    def record(self) -> str:
+        """The file that says what the rasters were made of; not they, whose bytes do not depend on times."""
+        folder, _, name = self.map.rpartition("/")
+        return f"{folder}/.{name.removesuffix('.tif')}.json"
+
+    def made(self) -> list[str]:
+        """Return checksums of the rasters."""
+        return [scenes.quick_checksum(file) for file in self.files.values()]
 
 
 @dataclass(frozen=True)
@@ -154,7 +163,7 @@ def predict(
         )
         for task, row in zip(tasks, made, strict=True):
             if row.get("error"):  # what an earlier call made of the scene is no longer so
-                for file in task.files.values():
+                for file in (task.record, *task.files.values()):
                     as_path(file).unlink(missing_ok=True)
             if "fatal" in row or (errors == "raise" and row.get("error")):
                 raise InputError(row.get("fatal") or row["error"])
@@ -284,13 +293,13 @@ def _map(task: Task, network: blend.Network, card: Card, tick: Tick = lambda _: 
 def _read_current(task: Task, key: str) -> Map | None:
     """Read the map that an earlier call made of the same; None if there is none that is whole."""
     try:
-        made = [json.loads(scenes.read_tags(file).get(TAG, "{}")) for file in task.files.values()]
-        if any(each.get("key") != key for each in made):
+        record = read_json(task.record)
+        if record.get("key") != key or record.get("rasters") != task.made():
             return None
         codes, percent = (scenes.read_codes(file) for file in task.files.values())
     except InputError:  # missing, or cut off
         return None
-    return Map(codes, percent, made[0]["sure"], key, True)
+    return Map(codes, percent, record["sure"], key, True)
 
 
 def _classify(
@@ -346,11 +355,11 @@ def _write(task: Task, mapped: Map | str, legend: Sequence[SeaIceClass]) -> dict
     if isinstance(mapped, str):
         return row | {"error": mapped}
     if not mapped.current:
-        tags = {TAG: json.dumps({"key": mapped.key, "sure": mapped.sure})}
         grid = mapped.crs, mapped.transform
         try:
-            scenes.write_confidence(task.confidence, mapped.percent, *grid, tags)
-            scenes.write_classes(task.map, mapped.codes, *grid, legend, tags)
+            scenes.write_confidence(task.confidence, mapped.percent, *grid)
+            scenes.write_classes(task.map, mapped.codes, *grid, legend)
+            write_json(task.record, {"key": mapped.key, "sure": mapped.sure, "rasters": task.made()})
         except InputError as error:  # not the scene's fault
             return row | {"fatal": str(error)}
     counts = labels.histogram(mapped.codes)

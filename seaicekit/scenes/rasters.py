@@ -49,16 +49,9 @@ def read_tags(path: str | os.PathLike) -> dict[str, str]:
         return source.tags()
 
 
-def write_confidence(
-    path: str | os.PathLike,
-    confidence: np.ndarray,
-    crs: Any,
-    transform: Any,
-    tags: Mapping[str, str] | None = None,
-) -> None:
-    """Write confidences, (rows, columns) uint8 in per cent, no data 255, with ``tags`` as metadata."""
-    units = {"UNITS": "per cent"} | dict(tags or {})
-    _write_cog(path, confidence, crs, transform, NODATA, "AVERAGE", None, units)
+def write_confidence(path: str | os.PathLike, confidence: np.ndarray, crs: Any, transform: Any) -> None:
+    """Write confidences, (rows, columns) uint8 in per cent, no data 255."""
+    _write_cog(path, confidence, crs, transform, NODATA, "AVERAGE", None, {"UNITS": "per cent"})
 
 
 def _write_cog(

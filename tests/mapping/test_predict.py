@@ -209,6 +209,7 @@ def test_maps_of_a_scene_that_now_fails_are_removed(sharp, small, tmp_path):
     paths["b"].write_text("no picture")
     sik.predict(sharp, paths, tmp_path / "maps", errors="quarantine")
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [
+        ".a.json",
         "a.tif",
         "a_confidence.tif",
         "maps.json",
