@@ -105,18 +105,6 @@ def as_integer(value: Any) -> int | None:
     return None
 
 
-def _pair(values: Any) -> bool:
-    """Say whether values begin with two numbers that can be coordinates."""
-    return (
-        isinstance(values, list)
-        and len(values) > 1
-        and all(
-            isinstance(each, int | float) and not isinstance(each, bool) and abs(each) < 1e12
-            for each in values[:2]
-        )
-    )
-
-
 def point_coordinates(feature: dict) -> tuple[float, float]:
     """Return where a feature of one point is.
 
@@ -127,11 +115,17 @@ def point_coordinates(feature: dict) -> tuple[float, float]:
     """
     geometry = get_object(feature, "geometry")
     at: Any = geometry.get("coordinates")
-    if geometry.get("type") == "MultiPoint" and isinstance(at, list) and len(at) == 1:
+    if geometry.get("type") == "MultiPoint" and isinstance(at, list | tuple) and len(at) == 1:
         at = at[0]  # as some programs write single points
     elif geometry.get("type") != "Point":
         raise InputError("not a single point")
-    if not _pair(at) or abs(at[0]) > 360 or abs(at[1]) > 90:
+    if (
+        not isinstance(at, list | tuple)
+        or len(at) < 2
+        or any(isinstance(each, bool) or not isinstance(each, int | float) for each in at[:2])
+        or abs(at[0]) > 360
+        or abs(at[1]) > 90
+    ):
         raise InputError("not at longitude and latitude, in this order")
     return _turned(at[0]), at[1]
 
@@ -159,26 +153,26 @@ def parse_geojson(path: str | os.PathLike) -> tuple[bytes, list[dict]]:
         crs = pyproj.CRS(get_object(crs, "properties")["name"] if isinstance(crs, dict) else crs)
         if crs.equals(LONLAT, ignore_axis_order=True):
             return content, features
-        move = pyproj.Transformer.from_crs(crs, LONLAT, always_xy=True).transform
+        transform = pyproj.Transformer.from_crs(crs, LONLAT, always_xy=True).transform
     except (pyproj.exceptions.ProjError, KeyError, TypeError) as error:
         raise InputError(f"{path}: its CRS is unknown ({json.dumps(value['crs'])})") from error
-    return content, [_moved(feature, move) for feature in features]
+    return content, [_to_lonlat(feature, transform) for feature in features]
 
 
 def _finite(text: str) -> float | None:
     return value if math.isfinite(value := float(text)) else None
 
 
-def _moved(value: Any, move: Callable) -> Any:
-    """Return a feature, a geometry or coordinates with each place as longitude and latitude."""
-    if _pair(value):
-        lon, lat = move(*value[:2])
-        return [lon, lat, *value[2:]] if math.isfinite(lon + lat) else value
-    if isinstance(value, list):
-        return [_moved(each, move) for each in value]
-    if isinstance(value, dict):
-        parts = {"geometry", "geometries", "coordinates"}
-        return {
-            key: _moved(each, move) if key in parts else each for key, each in value.items() if key != "bbox"
-        }
-    return value
+def _to_lonlat(feature: dict, transform: Callable) -> dict:
+    """Return a feature with its geometry in longitude and latitude, or unchanged where that fails."""
+    import shapely
+
+    feature = {key: value for key, value in feature.items() if key != "bbox"}
+    try:
+        geometry = shapely.geometry.shape(feature["geometry"])
+        moved = shapely.transform(geometry, transform, include_z=geometry.has_z, interleaved=False)
+    except (shapely.errors.ShapelyError, AttributeError, LookupError, TypeError, ValueError):
+        return feature
+    if not np.isfinite(shapely.get_coordinates(moved)).all():
+        return feature
+    return feature | {"geometry": shapely.geometry.mapping(moved)}

@@ -16,19 +16,17 @@ import numpy as np
 
 from seaicekit.classes import LEGEND, SeaIceClass
 from seaicekit.files import InputError, as_path, write_text
-from seaicekit.scenes import SceneReader, Window, name_scenes, open_reader
 from seaicekit.thresholds.geojson import (
     CRS_MEMBER,
     FORMAT,
-    Grid,
     as_integer,
     as_text,
     further,
     get_object,
     parse_geojson,
     plain_name,
-    point_coordinates,
 )
+from seaicekit.thresholds.pixels import Pixel, ScenePixels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,15 +85,11 @@ class ReferencePoints:
     def __init__(
         self, scenes: Paths, path: str | os.PathLike | None = None, legend: Sequence[SeaIceClass] = LEGEND
     ):
-        self.scenes, self.path, self.message = name_scenes(scenes), path, ""
+        self._pixels, self.path, self.message = ScenePixels(scenes), path, ""
         self.unplaced: tuple[tuple[dict, str], ...] = ()
         self.know(legend)
         # By (scene, row, col): the code, and what more the feature said that it was read from.
-        self._points: dict[tuple[str, int, int], tuple[int, dict]] = {}
-        self._known: dict[
-            tuple[str, int, int], tuple
-        ] = {}  # what was once read of a pixel: (rgb, (lon, lat) or None)
-        self._grids: dict[str, Grid] = {}
+        self._points: dict[Pixel, tuple[int, dict]] = {}
         self._before: deque = deque(maxlen=STEPS)
         self._after: deque = deque(maxlen=STEPS)
         self._written: bytes | None = None  # what the file held when last seen
@@ -107,6 +101,11 @@ class ReferencePoints:
                 raise InputError(
                     f"{error}; it stays as it is: rename it to begin anew, or give another path"
                 ) from None
+
+    @property
+    def scenes(self) -> dict[str, Any]:
+        """The scenes' paths by name."""
+        return self._pixels.scenes
 
     def know(self, legend: Sequence[SeaIceClass]) -> None:
         """Take these classes, too, for new points."""
@@ -143,15 +142,13 @@ class ReferencePoints:
             raise InputError(f"row, col, code: must be whole numbers ({error})") from None
         if code not in self._names:
             raise InputError(f"code: no class {code}; there are {self._names}")
-        grid, key = self._grid(scene, {}), (scene, row, col)
+        grid, key = self._pixels.grid(scene), (scene, row, col)
         if not grid.holds(row, col):
             size = f"{grid.shape[0]} x {grid.shape[1]}"
             raise InputError(f"{scene}: row {row}, column {col} is outside its {size} pixels; choose another")
         if rgb is not None:
-            if np.shape(rgb) != (3,) or np.asarray(rgb).dtype != np.uint8:
-                raise InputError(f"rgb: must be (3,) uint8, not {np.shape(rgb)} {np.asarray(rgb).dtype}")
-            self._known[key] = tuple(map(int, rgb)), grid.lonlat(row, col)
-        for reason in self._look(scene, [(row, col)]).values():
+            self._pixels.set_rgb(key, rgb)
+        for reason in self._pixels.check(scene, [(row, col)]).values():
             raise InputError(
                 f"{scene}: row {row}, column {col} cannot be used: {reason}; choose another pixel"
             )
@@ -184,7 +181,7 @@ class ReferencePoints:
         import pandas as pd
 
         rows = [
-            (*key, code, self._names[code], *(self._known[key][1] or (math.nan,) * 2))
+            (*key, code, self._names[code], *(self._pixels.lonlat(key) or (math.nan,) * 2))
             for key, (code, _) in self._points.items()
         ]
         table = pd.DataFrame(rows, columns=["scene", "row", "col", "code", "class", "lon", "lat"])
@@ -198,7 +195,9 @@ class ReferencePoints:
         wanted = (
             self.scenes.keys() if scenes is None else {scenes} if isinstance(scenes, str) else set(scenes)
         )
-        chosen = [(self._known[key][0], code) for key, (code, _) in self._points.items() if key[0] in wanted]
+        chosen = [
+            (self._pixels.rgb(key), code) for key, (code, _) in self._points.items() if key[0] in wanted
+        ]
         rgb = np.array([rgb for rgb, _ in chosen], np.uint8).reshape(-1, 3)
         return rgb, np.array([code for _, code in chosen], np.uint8)
 
@@ -304,7 +303,7 @@ class ReferencePoints:
     def _geojson(self) -> str:
         features = [feature for feature, _ in self.unplaced]
         for key, (code, read) in self._points.items():
-            lonlat = self._known[key][1]
+            lonlat = self._pixels.lonlat(key)
             own = asdict(Point(*key, code)) | {"class": self._names[code]}
             geometry = {"type": "Point", "coordinates": lonlat} if lonlat else None
             properties = {**get_object(read, "properties"), **own}
@@ -322,7 +321,11 @@ class ReferencePoints:
         for feature in features:
             try:
                 found.append(
-                    (self._place(feature, broken), self._class(get_object(feature, "properties")), feature)
+                    (
+                        self._pixels.place(feature, broken),
+                        self._class(get_object(feature, "properties")),
+                        feature,
+                    )
                 )
             except InputError as error:
                 left.append((feature, str(error)))
@@ -331,7 +334,7 @@ class ReferencePoints:
         for (scene, row, col), _, _ in found:
             wanted[scene].add((row, col))
         for scene, pixels in wanted.items():
-            refused |= {(scene, *pixel): reason for pixel, reason in self._look(scene, pixels).items()}
+            refused |= self._pixels.check(scene, pixels)
         points, seen, changed = {} if replace else dict(self._points), set(), set()
         unplaced = {
             as_text(feature): (feature, reason) for feature, reason in (() if replace else self.unplaced)
@@ -368,75 +371,3 @@ class ReferencePoints:
         if codes[0] not in self._names:
             raise InputError(f"of class {said[0]!r}, which is not in the legend")
         return codes[0]
-
-    def _place(self, feature: dict, broken: dict[str, str]) -> tuple[str, int, int]:
-        """Return scene, row and column of a feature."""
-        properties = get_object(feature, "properties")
-        scene, row, col = (
-            properties.get("scene"),
-            as_integer(properties.get("row")),
-            as_integer(properties.get("col")),
-        )
-        if scene is not None:
-            grid = self._grid(scene, broken)
-            if row is not None and col is not None and grid.holds(row, col):
-                lonlat = (
-                    None if feature.get("geometry") is None or not grid.on_map else point_coordinates(feature)
-                )
-                if lonlat is None or grid.agrees(row, col, *lonlat):
-                    return scene, row, col
-            elif row is not None and col is not None and feature.get("geometry") is None:
-                raise InputError("outside the scenes")
-            if not grid.on_map:
-                raise InputError("in a scene without CRS")
-        lonlat = point_coordinates(feature)
-        for name in self.scenes if scene is None else [scene]:
-            with suppress(InputError):
-                if pixel := self._grid(name, broken).at(*lonlat):
-                    return name, *pixel
-        raise InputError("outside the scenes" + " that can be opened" * bool(broken))
-
-    def _grid(self, scene: Any, broken: dict[str, str]) -> Grid:
-        """Return a scene's grid.
-
-        ``broken`` says which were tried in vain, for a server may take long to fail.
-        """
-        if not isinstance(scene, str) or scene not in self.scenes:
-            raise InputError(f"in {scene!r}, which is not among the scenes {', '.join(self.scenes)}")
-        if scene not in self._grids:
-            try:
-                if scene not in broken:
-                    with open_reader(self.scenes[scene]) as reader:
-                        self._grids[scene] = Grid(reader)
-            except InputError as error:
-                broken[scene] = str(error)
-            if scene in broken:
-                raise InputError(broken[scene])
-        return self._grids[scene]
-
-    def _look(self, scene: str, pixels: Iterable[tuple[int, int]]) -> dict[tuple[int, int], str]:
-        """Read those pixels of a scene that are not known yet; return why some cannot be used."""
-        refused, pixels = {}, [pixel for pixel in pixels if (scene, *pixel) not in self._known]
-        try:
-            if pixels:
-                with open_reader(self.scenes[scene]) as reader:
-                    for pixel in sorted(pixels):  # as they lie in the file, so that a block is decoded once
-                        try:
-                            rgb = _read(reader, *pixel)
-                        except InputError as error:
-                            refused[pixel] = str(error)
-                        else:
-                            self._known[scene, *pixel] = rgb, self._grids[scene].lonlat(*pixel)
-        except InputError as error:
-            refused = dict.fromkeys(pixels, str(error))
-        return refused
-
-
-def _read(reader: SceneReader, row: int, col: int) -> tuple[int, int, int]:
-    window = Window(row, col, 1, 1)
-    black = reader.zeros(window)
-    # Only black can be no data that is not declared; then alone the whole scene is needed to tell.
-    bands, nodata = reader.read(window, None if black.any() else black)
-    if nodata.any():
-        raise InputError("on no data")
-    return tuple(bands[:, 0, 0].tolist())
