@@ -1,16 +1,15 @@
 """The thin-cloud and shadow filter, as a background, a difference, a histogram and one table.
 
 The published filter (arXiv 2403.13135, section III; the steps in `difference` and `correction`) runs on a
-whole scene. Its background is local: a median that looks 77 pixels far over a dilation that looks 3. All that
-follows depends on the difference image's histogram over the scene. So a scene can be cut into blocks with a
-halo of 80 pixels, their histograms summed, and the result is the whole scene's, bit for bit.
+whole scene. Its background is local: a median of 77 pixels in each direction of a dilation of 3. The steps
+after that depend only on the histogram of the difference over the scene. So a scene can be cut into blocks
+with a halo of 80 pixels and their histograms summed, and the result is that of the whole scene, bit for bit.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from typing import Any
 
 import cv2
 import numpy as np
@@ -31,14 +30,13 @@ def window_pixels(window: int | str, resolution: float | None = None) -> int:
     window : int or str
         Pixels, or metres as in "7750 m".
     resolution : float, optional
-        Metres a pixel, None where the scene does not tell.
+        Metres a pixel; None where the scene has no projected CRS in metres.
 
     Raises
     ------
     InputError
         Not such a number, under 3 pixels, or metres in a scene without metres.
     """
-    count: Any
     metres = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(k?)m\s*", window) if isinstance(window, str) else None
     if metres:
         if not resolution:
@@ -57,7 +55,7 @@ def window_pixels(window: int | str, resolution: float | None = None) -> int:
 
 
 def thinning(window: int) -> int:
-    """Return by what power of two a scene is thinned out before a median of ``window``; 1 is exact."""
+    """Return the power of two by which a scene is thinned out before a median of ``window``; 1 is exact."""
     factor = 1
     while window / factor > EXACT_MAX:
         factor *= 2
@@ -65,10 +63,10 @@ def thinning(window: int) -> int:
 
 
 def halo(window: int = WINDOW, factor: int = 1) -> int:
-    """Return how many pixels a block must see around it: 80 for the paper's window."""
+    """Return how many pixels around a block its background depends on: 80 for the paper's window."""
     if factor == 1:
         return window // 2 + DILATION // 2
-    # One cell more for the interpolation, one for where in its cell a block begins.
+    # One cell more for the interpolation, and one for a block that begins inside a cell.
     return (_odd(window / factor) // 2 + 2) * factor + DILATION // 2
 
 
@@ -77,7 +75,7 @@ def _odd(number: float) -> int:
 
 
 def background(grey: np.ndarray, window: int = WINDOW, factor: int = 1) -> np.ndarray:
-    """Return what a pixel's surroundings look like: a wide median of the brightest neighbours.
+    """Return the background of each pixel: a wide median of the brightest neighbours.
 
     Parameters
     ----------
@@ -100,7 +98,7 @@ def background(grey: np.ndarray, window: int = WINDOW, factor: int = 1) -> np.nd
     missing = -rows % factor, -cols % factor
     if any(missing):
         dilated = cv2.copyMakeBorder(dilated, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
-    # Pixels as they are and not their means: means of neighbours would be darker and lighter at edges.
+    # Single pixels and no means, which would blur edges.
     thinned = np.ascontiguousarray(dilated[factor // 2 :: factor, factor // 2 :: factor])
     thinned = cv2.medianBlur(thinned, _odd(window / factor))
     size = dilated.shape[1], dilated.shape[0]

@@ -27,8 +27,8 @@ class RunError(InputError):
 def hold_folder(out_dir: str | os.PathLike) -> Iterator[str]:
     """Hold an output folder for one run; yield its scratch folder, which is removed at the end.
 
-    What a killed run left there is removed at the start. Its lock ended with its process. A folder in an object
-    store is not locked: no two runs may write into it at the same time.
+    What a killed run left there is removed at the start; its lock ended with its process. A folder in an
+    object store cannot be locked, so two runs must not write into it at the same time.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def _lock(folder: Path, name: str | os.PathLike) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-        (folder / LOCK).unlink(missing_ok=True)  # while it is held; who waits for it takes a new file
+        (folder / LOCK).unlink(missing_ok=True)  # while it is held, so that the next run takes a new file
         lock.release()
 
 

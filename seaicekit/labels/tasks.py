@@ -34,7 +34,7 @@ TAG = "SEAICEKIT"  # the tag of a raster in which `provenance` is kept, as JSON
 
 @dataclass(frozen=True)
 class SceneTask:
-    """A scene to be labelled: its name and path, its raster's path, the rule, the side of blocks, the scratch folder."""
+    """A scene to label: name, path, path of its raster, rule, side of the blocks, scratch folder."""
 
     name: str
     path: str
@@ -50,7 +50,7 @@ class SceneTask:
 
 @dataclass(frozen=True)
 class ScenePlan:
-    """What all blocks of a scene share: its task, shape and rule, and the ``key`` of what its labels are made of."""
+    """What all blocks of a scene share; ``key`` is a checksum of all that its labels depend on."""
 
     task: SceneTask
     shape: tuple[int, int]
@@ -80,7 +80,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a scene cannot be labelled; with ``fatal`` no other can be, either."""
+    """The reason why a scene cannot be labelled; ``fatal`` ends the run."""
 
     error: str
     fatal: bool = False
@@ -107,7 +107,7 @@ def start_scene(task: SceneTask) -> Labelled | ScenePlan | Failure:
             raise InputError(f'{task.path}: opaque "scl" needs its scene classification layer; append #scl=1')
         metres = pixel_size(reader.crs, reader.transform)
         scene_rule = task.rule.for_scene(metres, None)
-        # Contents and no path or time, so that a copy elsewhere gives the same bytes.
+        # Of contents and not of path or time, so that a copy elsewhere gives the same bytes.
         filtered = scene_rule.window, scene_rule.thinning
         key = hashlib.sha256(
             json.dumps([reader.made_of(), task.rule.to_dict(), filtered, VERSION]).encode()

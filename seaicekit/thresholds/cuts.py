@@ -1,4 +1,4 @@
-"""The cuts: which brightness, and where wanted which hue and saturation, is which class."""
+"""The cuts: the class of each brightness, and of ranges of hue and saturation."""
 
 from __future__ import annotations
 
@@ -64,8 +64,9 @@ class Thresholds(Cuts):
 
     ranges: tuple[Range, ...] = Field(
         (),
-        description="Further classes, or colours that belong to one of the three. They win over the two cuts, those "
-        "with a range of hue or saturation over those of brightness alone, and later ones over earlier ones.",
+        description="Further classes, or colours that belong to one of the three. They win over the two "
+        "cuts, those with a range of hue or saturation over those of brightness alone, and later ones over "
+        "earlier ones.",
     )
 
     def __init__(self, water_max: Any = 30, thin_max: Any = 204, ranges: Iterable[Range] = ()):
@@ -94,8 +95,8 @@ class Thresholds(Cuts):
     def ice_table(self) -> np.ndarray:
         """The class code of each brightness that the cloud filter has corrected, (256,) uint8.
 
-        Never open water: what is water, the scene's own brightness says. So the darkest values belong to
-        the darkest ice.
+        Never open water, which the scene's own brightness decides. So the darkest values belong to the
+        darkest ice.
         """
         brightness = np.arange(256)
         codes = np.where(brightness > self.thin_max, THICK_ICE, THIN_ICE).astype(np.uint8)
@@ -107,7 +108,7 @@ class Thresholds(Cuts):
 
     @property
     def coloured(self) -> tuple[Range, ...]:
-        """The ranges that need a pixel's hue or saturation; without any, one table is the whole rule."""
+        """The ranges that need a pixel's hue or saturation; without any, `table` is the whole rule."""
         return tuple(entry for entry in self.ranges if not entry.by_brightness)
 
     @property
@@ -159,8 +160,8 @@ class Thresholds(Cuts):
         classes : (N,) int
             The class that a person gave each.
         population : (M, 3) uint8, optional
-            Unlabelled pixels of the same scenes, no data left out. People click classes evenly, and scenes
-            are not even: with them the classes' shares are those of the scenes.
+            Unlabelled pixels of the same scenes, no data left out. People click about as many points of each
+            class; with these pixels the classes' shares are those of the scenes.
         start : Thresholds, optional
             The cuts to begin with; the paper's if none are given. Its ranges are kept. Points and pixels that
             lie in one, and points of a class beyond the three, are left out.
@@ -177,7 +178,7 @@ class Thresholds(Cuts):
         Warns
         -----
         UserWarning
-            What the points cannot tell: two or fewer of a class, or points that contradict others.
+            Two or fewer points of a class, or points that contradict others.
         """
         start = start or cls()
         rgb, classes = _labelled(rgb, classes, start)
@@ -239,7 +240,7 @@ class Thresholds(Cuts):
         return scoring.score_classes(self.classify(rgb), classes, self.legend.codes)
 
     def in_ranges(self, rgb: np.ndarray) -> np.ndarray:
-        """Return which of (N, 3) pixels lie in a range, (N,) bool, so that the two cuts do not decide them."""
+        """Return which of (N, 3) pixels lie in a range, (N,) bool, and are not decided by the two cuts."""
         if not self.ranges or not len(rgb):
             return np.zeros(len(rgb), bool)
         hsv = cv2.cvtColor(np.ascontiguousarray(rgb)[None], cv2.COLOR_RGB2HSV)
@@ -252,11 +253,11 @@ class Thresholds(Cuts):
         ----------
         path
         provenance : dict, optional
-            Where the cuts come from, as JSON values: who, when, which scenes, points, score. It is kept in
-            the file alone, for `provenance`.
+            Where the cuts come from, as JSON values: who, when, which scenes, points, score. Only the file
+            has it, for `seaicekit.thresholds.provenance`.
         """
-        told = {} if provenance is None else {"provenance": provenance}
-        write_json(path, {"format": FORMAT, **self.to_dict(), **told})
+        extra = {} if provenance is None else {"provenance": provenance}
+        write_json(path, {"format": FORMAT, **self.to_dict(), **extra})
 
     def to_dict(self) -> dict:
         """Return the cuts as JSON values, for `from_dict`."""
@@ -308,14 +309,14 @@ def _read(path: str | os.PathLike) -> tuple[dict, dict]:
     values = read_json(path)
     if values.pop("format", None) != FORMAT:
         raise InputError(f"{path}: not a thresholds file of this version ({FORMAT}); save it again")
-    told = values.pop("provenance", {})
-    if not isinstance(told, dict):
+    provenance = values.pop("provenance", {})
+    if not isinstance(provenance, dict):
         raise InputError(f"{path}: provenance must be a JSON object; correct it or leave it out")
-    return values, told
+    return values, provenance
 
 
 def provenance(path: str | os.PathLike) -> dict:
-    """Read where a file's cuts come from, as `Thresholds.save` was told; empty if it was not.
+    """Read where a file's cuts come from, as given to `Thresholds.save`; empty if nothing was given.
 
     Raises
     ------
@@ -326,13 +327,13 @@ def provenance(path: str | os.PathLike) -> dict:
 
 
 def presets(folder: str | os.PathLike | None = None) -> dict[str, Path]:
-    """Return the thresholds files that there are, by name.
+    """Return the shipped thresholds files, and those of a folder, by name.
 
     Parameters
     ----------
     folder : path, optional
-        A folder of your own: its thresholds files, ``*.json``, come after the shipped ones, and win over
-        those of the same name.
+        A folder of your own. Its thresholds files, ``*.json``, come after the shipped ones and replace those
+        of the same name.
 
     Returns
     -------
@@ -342,20 +343,20 @@ def presets(folder: str | os.PathLike | None = None) -> dict[str, Path]:
     Raises
     ------
     InputError
-        The folder is none.
+        There is no such folder.
     """
-    found = {path.stem: path for path in sorted(PRESETS.glob("*.json"))}
+    files = {path.stem: path for path in sorted(PRESETS.glob("*.json"))}
     if folder is None:
-        return found
+        return files
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such folder; make it, or leave it out")
     for path in sorted(Path(folder).glob("*.json")):
         try:
             Thresholds.load(path)
         except InputError:
-            continue  # other JSON files may lie beside them
-        found[path.stem] = path
-    return found
+            continue  # another JSON file
+        files[path.stem] = path
+    return files
 
 
 def _pixels(name: str, rgb: np.ndarray) -> np.ndarray:

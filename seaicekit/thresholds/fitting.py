@@ -1,9 +1,10 @@
-"""Fit the two cuts on brightness to labelled points, and say how sure they are.
+"""Fit the two cuts on brightness to labelled points, with intervals of the cuts.
 
-All is done on histograms of 256 brightnesses. Each point becomes a smooth bump, as wide as its class is
-spread (a kernel density), so that few points give steady cuts and ties resolve to the middle of a gap. Where
+All computation is on histograms of 256 brightnesses. Each point becomes a smooth bump as wide as its class is
+spread (a kernel density), so that few points give stable cuts, and ties resolve to the middle of a gap. Where
 the scene's unlabelled pixels are known, the shares of the classes are estimated from them by the EM steps of
-Saerens et al. 2002 (doi:10.1162/089976602753284446), for people click classes evenly and scenes are not even.
+Saerens et al. 2002 (doi:10.1162/089976602753284446): people click about as many points of each class, while
+the classes' shares of a scene differ.
 """
 
 from __future__ import annotations
@@ -28,38 +29,37 @@ from seaicekit.thresholds.scoring import (
 if TYPE_CHECKING:
     import pandas as pd
 
-FEW = 2  # points of a class that are too few to know its cuts by
-WIDTH = 1.2  # of a point's bump, in spreads of its class at one point; it narrows with the points**-0.2
-NEEDED = 5, 3, 1  # more points right, for a cut to take from a class of none, few or many, if any has few
-POOLED = 3.0  # points' worth of belief that all classes are spread alike
-PRIOR = 0.5  # points' worth of belief in the starting cuts, for a class of few
-FLOOR = 1e-6  # of a class's density at any brightness, for pixels that no point is near to
+FEW = 2  # a class of at most so many points does not decide its cuts
+WIDTH = 1.2  # of the bump of a class's only point, in spreads; with more points times points**-0.2
+NEEDED = 5, 3, 1  # points that a cut must gain to take from a class of no, few or many points
+POOLED = 3.0  # weight, in points, of the mean spread of all classes
+PRIOR = 0.5  # weight, in points, of the starting cuts for a class of few points
+FLOOR = 1e-6  # least density of a class, for brightnesses far from all points
 EM_STEPS, EM_AGAIN = 100, 25
-LIKENESS = 0.5  # of what points say and what the population is; below, the population is not believed
+LIKENESS = 0.5  # least overlap of the points' density with the population for it to be used
 RESAMPLES = 200
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Cuts that were fitted to points, and how sure they are.
+    """Cuts that were fitted to points, with their intervals.
 
     Attributes
     ----------
     water_max, thin_max : int
         The cuts.
     accuracy : float, 0 to 1
-        Share of the points that the cuts get right. With a population each class counts by its estimated
-        share
-        of the population, so that it estimates the accuracy there. It is of the points that were fitted, so
-        it flatters, the more the fewer they are.
+        Share of the points that the cuts classify right. With a population each class counts by its
+        estimated share of the population, so that this estimates the accuracy there. The points are those
+        of the fit, so it is too high, the more so the fewer they are.
     accuracy_range : (float, float)
-        95 % bootstrap interval of that accuracy of these cuts, over the points; see `Score`.
+        95 % bootstrap interval of that accuracy over the points; see `Score`.
     water_range, thin_range : (int, int)
-        95 % bootstrap intervals of the cuts, fitted anew to each resample of the points.
+        95 % bootstrap intervals of the cuts, each resample of the points fitted anew.
     shares : (float, float, float)
         Shares of the classes that were assumed: of the points, or estimated from the population.
     messages : tuple of str
-        What the points cannot tell, or contradict.
+        Warnings: classes of few points, points that contradict others.
     """
 
     water_max: int
@@ -108,41 +108,38 @@ def fit_cuts(
     points = count_points(values, classes)
     if population is not None:
         population = check_histogram(population)
-    found, shares, likeness, smoother = _solve(points, population, start)
-    believed = population if likeness >= LIKENESS else None
-    used = points if believed is None else _likely(points)
-    low, high = _resample(used, believed, start, smoother, shares, np.random.default_rng(seed))
-    # The cuts belong to their ranges, also where all resamples fell to one side.
-    water, thin = ((min(a, cut), max(b, cut)) for a, b, cut in zip(low, high, found, strict=True))
-    accuracy, accuracy_range = _weighted(points, found, shares, seed + 1)
-    told = _messages(points, found, likeness < LIKENESS)
-    return Fit(*found, accuracy, accuracy_range, water, thin, tuple(shares.tolist()), told)
+    cuts, shares, likeness, smoother = _solve(points, population, start)
+    used_population = population if likeness >= LIKENESS else None
+    used = points if used_population is None else _without_outliers(points)
+    low, high = _resample(used, used_population, start, smoother, shares, np.random.default_rng(seed))
+    # A cut lies in its interval, also where all resamples fall to one side of it.
+    water, thin = ((min(a, cut), max(b, cut)) for a, b, cut in zip(low, high, cuts, strict=True))
+    accuracy, accuracy_range = _weighted(points, cuts, shares, seed + 1)
+    messages = _messages(points, cuts, likeness < LIKENESS)
+    return Fit(*cuts, accuracy, accuracy_range, water, thin, tuple(shares.tolist()), messages)
 
 
 def _solve(
     points: np.ndarray, population: np.ndarray | None, start: tuple[int, int]
 ) -> tuple[tuple[int, int], np.ndarray, float, np.ndarray]:
-    """Return the cuts, the classes' shares, how like the population the points are, and the smoother."""
-    likely = _likely(points)
-    smoother = _smoother(likely)
+    """Return the cuts, the classes' shares, the overlap of points and population, and the smoother."""
+    kept = _without_outliers(points)
+    smoother = _smoother(kept)
     weights = _smooth(points[None], smoother, start)
     shares, likeness = points.sum(axis=1) / points.sum(), 1.0
     if population is not None:
-        density = _density(_smooth(likely[None], smoother, start))
+        density = _density(_smooth(kept[None], smoother, start))
         estimated, posterior = _shares(density, population, np.full((1, 3), 1 / 3), EM_STEPS)
-        found = population / population.sum()
-        likeness = float(np.minimum(found, estimated[0] @ density[0]).sum())
+        observed = population / population.sum()
+        likeness = float(np.minimum(observed, estimated[0] @ density[0]).sum())
         if likeness >= LIKENESS:
-            shares, weights = estimated[0], posterior * found
+            shares, weights = estimated[0], posterior * observed
     water, thin = (each[0] for each in best_pair(weights))
     return _guarded(points, (int(water), int(thin)), start), shares, likeness, smoother
 
 
-def _likely(points: np.ndarray) -> np.ndarray:
-    """Leave out the points that are grossly wrong: beyond the median of the class that they lie in.
-
-    Cuts bear some wrong points, but a class's estimated spread and share would not.
-    """
+def _without_outliers(points: np.ndarray) -> np.ndarray:
+    """Leave out points beyond the median of another class: wrong clicks spoil a class's spread and share."""
     counts = points.sum(axis=1)
     if (counts <= FEW).any():
         return points
@@ -158,10 +155,10 @@ def _likely(points: np.ndarray) -> np.ndarray:
 
 
 def _smoother(points: np.ndarray) -> np.ndarray:
-    """Return what each class's point at each brightness becomes, (3, 256, 256): a Gaussian bump.
+    """Return the Gaussian bump of a point of each class and brightness, (3, 256, 256).
 
-    The bumps move towards the class's middle as far as their width asks, so that the whole is spread as the
-    points are. Spreads of few points are drawn towards those of the other classes.
+    The bumps are shifted towards the class's mean, so that their sum is spread as the points are. The spread
+    of few points is drawn towards the mean spread.
     """
     counts = points.sum(axis=1)
     middle = points @ LEVELS / np.maximum(counts, 1)
@@ -179,11 +176,11 @@ def _smoother(points: np.ndarray) -> np.ndarray:
 
 
 def _smooth(points: np.ndarray, smoother: np.ndarray, start: tuple[int, int]) -> np.ndarray:
-    """Smooth (…, 3, 256) points, and add to a class of few what the starting cuts say."""
-    of_start = (np.digitize(LEVELS, start, right=True) == np.arange(3)[:, None]).astype(float)
-    of_start /= np.maximum(of_start.sum(axis=1, keepdims=True), 1)
+    """Smooth (…, 3, 256) points, and add the starting cuts to a class of few points."""
+    from_start = (np.digitize(LEVELS, start, right=True) == np.arange(3)[:, None]).astype(float)
+    from_start /= np.maximum(from_start.sum(axis=1, keepdims=True), 1)
     few = points.sum(axis=-1, keepdims=True) <= FEW
-    return np.einsum("bkv,kvw->bkw", points, smoother, optimize=True) + PRIOR * few * of_start
+    return np.einsum("bkv,kvw->bkw", points, smoother, optimize=True) + PRIOR * few * from_start
 
 
 def _density(smooth: np.ndarray) -> np.ndarray:
@@ -195,33 +192,34 @@ def _density(smooth: np.ndarray) -> np.ndarray:
 
 def _shares(density: np.ndarray, population: np.ndarray, shares: np.ndarray, steps: int) -> tuple:
     """Estimate the shares of the classes, (…, 3), and each brightness's class, (…, 3, 256), by EM."""
-    there = np.flatnonzero(population)
-    found, near = population[there] / population.sum(), np.ascontiguousarray(density[..., there])
+    occurring = np.flatnonzero(population)
+    observed = population[occurring] / population.sum()
+    near = np.ascontiguousarray(density[..., occurring])
     for _ in range(steps):
         # Only the sum over the classes is needed for the next shares.
         mixed = np.einsum("bk,bkv->bv", shares, near)
-        shares = shares * np.einsum("bkv,bv->bk", near, found / mixed)
+        shares = shares * np.einsum("bkv,bv->bk", near, observed / mixed)
     joint = shares[..., None] * density
     return shares, joint / joint.sum(axis=1, keepdims=True)
 
 
 def _guarded(points: np.ndarray, cuts: tuple[int, int], start: tuple[int, int]) -> tuple[int, int]:
-    """Where a class has few points, move a cut from the start only if that gets enough more points right.
+    """Keep the starting cuts beside a class of few points, unless a move classifies enough more points right.
 
-    A class of few points may be most of the scene, so what it would lose is not known, and taking from it
-    asks for more than giving to it.
+    A class of few points may be most of the scene, so its loss is unknown: a cut that takes from it must gain
+    more points than one that gives to it.
     """
     counts = points.sum(axis=1)
     if (counts > FEW).all():
         return cuts
     few = counts <= FEW
-    asked = np.select([counts == 0, few], NEEDED[:2], NEEDED[2])
+    needed = np.select([counts == 0, few], NEEDED[:2], NEEDED[2])
     kept = start
-    for cut in (0, 1, 0):  # the first again, for the second may have been in its way
+    for cut in (0, 1, 0):  # the first again, since the second may have blocked it
         moved = (cuts[0], kept[1]) if cut == 0 else (kept[0], cuts[1])
         loses, wins = (cut + 1, cut) if moved[cut] > kept[cut] else (cut, cut + 1)
         gain = count_right(points, moved).sum() - count_right(points, kept).sum()
-        if moved[0] <= moved[1] and gain >= (1 if few[wins] and not few[loses] else asked[loses]):
+        if moved[0] <= moved[1] and gain >= (1 if few[wins] and not few[loses] else needed[loses]):
             kept = moved
     return kept
 
@@ -234,9 +232,9 @@ def _resample(
     shares: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[list[int], list[int]]:
-    """Return the lower and upper ends of 95 % intervals of the two cuts, over bootstrap resamples of the points.
+    """Return the lower and upper ends of 95 % bootstrap intervals of the two cuts.
 
-    With a population the resamples keep the number of points of each class, for it says nothing there.
+    With a population the resamples keep the number of points of each class, which then has no meaning.
     """
     counts = points.sum(axis=1).astype(int)
     if population is None:
@@ -251,50 +249,51 @@ def _resample(
         _, posterior = _shares(_density(weights), population, np.tile(shares, (RESAMPLES, 1)), EM_AGAIN)
         weights = posterior * (population / population.sum())
     pairs = np.stack(best_pair(weights), axis=1).tolist()
-    found = [_guarded(one, tuple(pair), start) for one, pair in zip(drawn, pairs, strict=True)]
-    low, high = np.percentile(found, [2.5, 97.5], axis=0)
+    cuts = [_guarded(one, tuple(pair), start) for one, pair in zip(drawn, pairs, strict=True)]
+    low, high = np.percentile(cuts, [2.5, 97.5], axis=0)
     return np.floor(low).astype(int).tolist(), np.ceil(high).astype(int).tolist()
 
 
 def _weighted(
     points: np.ndarray, cuts: tuple[int, int], shares: np.ndarray, seed: int
 ) -> tuple[float, tuple[float, float]]:
-    """Return the accuracy of cuts on points, by the classes' shares, and its interval.
-
-    To resample a class's points is to draw how many of them are right.
-    """
-    there = points.any(axis=1)
-    counts, right = points.sum(axis=1)[there].astype(int), count_right(points, cuts)[there]
-    shares = shares[there] / max(shares[there].sum(), 1e-12)
+    """Return the accuracy of cuts on points, weighted by the classes' shares, and its bootstrap interval."""
+    present = points.any(axis=1)
+    counts, right = points.sum(axis=1)[present].astype(int), count_right(points, cuts)[present]
+    shares = shares[present] / max(shares[present].sum(), 1e-12)
     accuracy = float(shares @ (right / counts)) if right.sum() < counts.sum() else 1.0
     drawn = np.random.default_rng(seed).binomial(counts, right / counts, (1000, len(counts)))
     return accuracy, binomial_interval(drawn / counts @ shares, accuracy, int(counts.sum()))
 
 
-def _messages(points, cuts, strange) -> tuple[str, ...]:
+def _messages(points: np.ndarray, cuts: tuple[int, int], strange: bool) -> tuple[str, ...]:
     counts = points.sum(axis=1).astype(int)
-    told = []
+    messages = []
     for code, bounds in enumerate(((0,), (0, 1), (1,))):
         if counts[code] <= FEW:
             names = [f"{('water_max', 'thin_max')[cut]} = {cuts[cut]}" for cut in bounds]
             number = f"{counts[code]} point{'' if counts[code] == 1 else 's'}"
-            told.append(
-                f"{LEGEND[code].name} has {number}, too few to be sure of {' and '.join(names)}; label {FEW + 1} or more"
+            messages.append(
+                f"{LEGEND[code].name} has {number}, too few to be sure of {' and '.join(names)}; "
+                f"label {FEW + 1} or more"
             )
     both = points[:, (points > 0).sum(axis=0) > 1]
     wrong = int(both.sum() - both.max(axis=0, initial=0).sum())
     if wrong:
-        told.append(f"{wrong} of the points contradict others of the same brightness; no cuts get them right")
+        messages.append(
+            f"{wrong} of the points contradict others of the same brightness; no cuts get them right"
+        )
     middles = [float(np.repeat(LEVELS, row.astype(int)).mean()) for row in points if row.any()]
     if middles != sorted(middles):
-        told.append(
+        messages.append(
             "the classes' points do not grow brighter from water to thick ice; see whether they are mixed up"
         )
     if strange:
-        told.append(
-            "the points are not like the scenes' pixels, so shares are those of the points; label more of them"
+        messages.append(
+            "the points are not like the scenes' pixels, so shares are those of the points; "
+            "label more of them"
         )
-    return tuple(told)
+    return tuple(messages)
 
 
 def accuracy_curve(
@@ -305,7 +304,7 @@ def accuracy_curve(
     population: bool = True,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Say how many points it takes: fit to ever more points of known truth, and score on all pixels.
+    """Fit to more and more points of known truth, and score each fit on all pixels.
 
     Parameters
     ----------
@@ -314,7 +313,7 @@ def accuracy_curve(
     counts : sequence of int
         How many points in all.
     draws : int
-        Times that points are drawn anew.
+        How many times points are drawn.
     population : bool
         Fit with the pixels' histogram.
     seed : int
@@ -322,21 +321,20 @@ def accuracy_curve(
     Returns
     -------
     pandas.DataFrame
-        ``points``; ``drawn``, "random" or "per class" (a third each, as people click, as far as there are
-        pixels);
-        ``accuracy`` on all pixels, the mean over the draws, with ``low`` and ``high`` (5 and 95 %); ``share``
-        of the best two cuts' accuracy.
+        ``points``; ``drawn``, "random" or "per class" (a third each, as people click, where there are so
+        many pixels); ``accuracy`` on all pixels, the mean over the draws, with ``low`` and ``high`` (5 and
+        95 %); ``share`` of the accuracy of the best two cuts.
     """
     import pandas as pd
 
     values, truth = np.asarray(values), np.asarray(truth)
-    top, pixels, rng = best_cuts(values, truth)[2], count_points(values, truth), np.random.default_rng(seed)
+    best, pixels, rng = best_cuts(values, truth)[2], count_points(values, truth), np.random.default_rng(seed)
     histogram = pixels.sum(axis=0) if population else None
     places = [np.flatnonzero(truth == code) for code in range(3)]
     rows = []
     for drawn in ("random", "per class"):
         for count in counts:
-            reached = []
+            accuracies = []
             for _ in range(draws):
                 if drawn == "random":
                     chosen = rng.choice(len(values), min(count, len(values)), replace=False)
@@ -344,7 +342,7 @@ def accuracy_curve(
                     each = [rng.choice(place, min(max(1, count // 3), len(place)), False) for place in places]
                     chosen = np.concatenate(each)
                 cuts = _solve(count_points(values[chosen], truth[chosen]), histogram, (30, 204))[0]
-                reached.append(count_right(pixels, cuts).sum() / len(values))
-            mean, (low, high) = float(np.mean(reached)), np.percentile(reached, [5, 95])
-            rows.append((count, drawn, mean, float(low), float(high), mean / top))
+                accuracies.append(count_right(pixels, cuts).sum() / len(values))
+            mean, (low, high) = float(np.mean(accuracies)), np.percentile(accuracies, [5, 95])
+            rows.append((count, drawn, mean, float(low), float(high), mean / best))
     return pd.DataFrame(rows, columns=["points", "drawn", "accuracy", "low", "high", "share"])

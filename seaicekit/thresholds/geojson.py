@@ -1,4 +1,4 @@
-"""GeoJSON of points: read as any program writes it, and where the pixels of a scene lie on Earth."""
+"""GeoJSON of points, as any program writes it, and the places of a scene's pixels on Earth."""
 
 from __future__ import annotations
 
@@ -21,28 +21,30 @@ SNAP = 1e-4  # of a pixel
 
 
 class Grid:
-    """Where the pixels of a scene lie on Earth."""
+    """The places of a scene's pixels on Earth.
+
+    ``on_map`` is False where the scene has no CRS that is tied to the Earth.
+    """
 
     def __init__(self, reader: Any):
         import pyproj
 
         self.shape, self._affine, self.on_map = reader.shape, reader.transform, False
         if reader.crs and math.isfinite(1 / (reader.transform.determinant or math.nan)):
-            with suppress(pyproj.exceptions.ProjError):  # a CRS of its own, tied to no place on Earth
+            with suppress(pyproj.exceptions.ProjError):  # a CRS that is tied to no place on Earth
                 crs = pyproj.CRS(reader.crs)
                 self._out = pyproj.Transformer.from_crs(crs, LONLAT, always_xy=True).transform
                 self._in = pyproj.Transformer.from_crs(LONLAT, crs, always_xy=True).transform
-                self._turns = (
-                    (0, 360, -360) if crs.is_geographic else (0,)
-                )  # such a grid may go on beyond 180
+                # A grid in degrees may go on beyond 180.
+                self._turns = (0, 360, -360) if crs.is_geographic else (0,)
                 self.on_map = True
 
     def holds(self, row: int, col: int) -> bool:
-        """Say whether there is such a pixel."""
+        """Return whether there is such a pixel."""
         return 0 <= row < self.shape[0] and 0 <= col < self.shape[1]
 
     def lonlat(self, row: int, col: int) -> tuple[float, float] | None:
-        """Return longitude and latitude of a pixel's centre, where it has them."""
+        """Return longitude and latitude of a pixel's centre, degrees; None where it has none."""
         lon, lat = (
             self._out(*(self._affine @ (col + 0.5, row + 0.5))) if self.on_map else (math.inf, math.inf)
         )
@@ -58,20 +60,20 @@ class Grid:
 
     def at(self, lon: float, lat: float) -> tuple[int, int] | None:
         """Return the pixel that holds a place, or None."""
-        # A pixel's corner is its own, whatever rounding made of it.
+        # The upper left corner belongs to the pixel, also after rounding.
         cells = ((math.floor(row + SNAP), math.floor(col + SNAP)) for row, col in self._cells(lon, lat))
         return next((cell for cell in cells if self.holds(*cell)), None)
 
     def agrees(self, row: int, col: int, lon: float, lat: float) -> bool:
-        """Say whether a place is within a pixel of a pixel's centre."""
+        """Return whether a place is within a pixel of a pixel's centre."""
         if np.allclose(self.lonlat(row, col) or math.inf, (lon, lat), rtol=0, atol=10**-DECIMALS):
-            return True  # as saved, even where the way back is lost, as beyond the edge of a projection
+            return True  # as saved, also where a projection has no inverse, as beyond its edge
         return any(max(abs(r - row - 0.5), abs(c - col - 0.5)) <= 1 for r, c in self._cells(lon, lat))
 
 
 def as_text(feature: dict) -> str:
-    """Return a feature as it is written in a file."""
-    return json.dumps(feature, allow_nan=False)  # in ASCII, so that any text that was read can be written
+    """Return a feature as text for a file."""
+    return json.dumps(feature, allow_nan=False)  # ASCII, so that any text that was read can be written
 
 
 def _turned(lon: float) -> float:
@@ -79,25 +81,25 @@ def _turned(lon: float) -> float:
 
 
 def plain_name(name: Any) -> str:
-    """Return a class's name as others may write it, such as "Thin_Ice", in the one form that is compared."""
+    """Return the name of a class in the form in which names are compared: "thin ice" for "Thin_Ice"."""
     return " ".join(str(name).casefold().replace("_", " ").replace("-", " ").split())
 
 
 def get_object(value: dict, key: str) -> dict:
-    """Return an object's member that is to be an object; an empty one if it is not."""
+    """Return a member that is an object, or an empty object."""
     return value[key] if isinstance(value.get(key), dict) else {}
 
 
-def further(feature: dict) -> dict:
-    """Return what a feature says beyond the point itself."""
+def extra_members(feature: dict) -> dict:
+    """Return the members and properties of a feature that are not the point's own."""
     own = {"scene", "row", "col", "code", "class"}
     properties = {key: value for key, value in get_object(feature, "properties").items() if key not in own}
-    further = {k: v for k, v in feature.items() if k not in ("type", "geometry", "bbox", "properties")}
-    return further | ({"properties": properties} if properties else {})
+    extra = {k: v for k, v in feature.items() if k not in ("type", "geometry", "bbox", "properties")}
+    return extra | ({"properties": properties} if properties else {})
 
 
 def as_integer(value: Any) -> int | None:
-    """Return a whole number, also as other programs write it: 2.0 or "2"."""
+    """Return a whole number, also of the forms 2.0 and "2"; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     with suppress(ValueError, OverflowError):
@@ -106,17 +108,17 @@ def as_integer(value: Any) -> int | None:
 
 
 def point_coordinates(feature: dict) -> tuple[float, float]:
-    """Return where a feature of one point is.
+    """Return longitude and latitude of a feature that is one point.
 
     Raises
     ------
     InputError
-        It is not one point, or not at longitude and latitude.
+        It is not one point, or has no longitude and latitude.
     """
     geometry = get_object(feature, "geometry")
     at: Any = geometry.get("coordinates")
     if geometry.get("type") == "MultiPoint" and isinstance(at, list | tuple) and len(at) == 1:
-        at = at[0]  # as some programs write single points
+        at = at[0]  # some programs write single points so
     elif geometry.get("type") != "Point":
         raise InputError("not a single point")
     if (

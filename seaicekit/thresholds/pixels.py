@@ -1,4 +1,4 @@
-"""The pixels of several scenes that points lie on: where they are, and their colours."""
+"""The pixels of several scenes: their places on Earth and their colours."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ScenePixels:
         return self.grid(scene).lonlat(row, col)
 
     def set_rgb(self, pixel: Pixel, rgb: np.ndarray) -> None:
-        """Take a pixel's colour, (3,) uint8, from a caller who has read it."""
+        """Set the colour, (3,) uint8, of a pixel that the caller has read."""
         if np.shape(rgb) != (3,) or np.asarray(rgb).dtype != np.uint8:
             raise InputError(f"rgb: must be (3,) uint8, not {np.shape(rgb)} {np.asarray(rgb).dtype}")
         self._read[pixel] = tuple(map(int, rgb))
@@ -66,8 +66,8 @@ class ScenePixels:
     def grid(self, scene: Any, broken: dict[str, str] | None = None) -> Grid:
         """Return a scene's grid.
 
-        ``broken`` keeps why scenes could not be opened, so that none is tried twice: a server may take long to
-        fail.
+        ``broken`` keeps the errors of scenes that could not be opened, so that none is tried twice: a server
+        may take long to fail.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Keep the reference points that a scientist clicks: pixels of scenes, each with its class."""
+"""Reference points that a scientist clicks: pixels of scenes, each with its class."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from seaicekit.thresholds.geojson import (
     FORMAT,
     as_integer,
     as_text,
-    further,
+    extra_members,
     get_object,
     parse_geojson,
     plain_name,
@@ -37,12 +37,12 @@ STEPS = 500  # that can be undone
 
 
 class UnsavedError(InputError):
-    """The points have changed as asked, but their file could not be written."""
+    """The points have changed, but their file could not be written."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A pixel (indices from 0) of the scene of that name, and the code of its class."""
+    """A pixel (indices from 0) of the scene with that name, and the code of its class."""
 
     scene: str
     row: int
@@ -51,17 +51,15 @@ class Point:
 
 
 class ReferencePoints:
-    """Points of known class in several scenes.
-
-    At most one per pixel, every change undoable and saved at once.
+    """Points of known class in several scenes, at most one a pixel. Each change is saved and can be undone.
 
     Parameters
     ----------
     scenes : paths
-        As for `seaicekit.scenes.name_scenes`, by whose names the points know their scenes.
+        As for `seaicekit.scenes.name_scenes`, whose names the points have for their scenes.
     path : str or path, optional
-        A GeoJSON file: read if it is there, and written again, in one step, at each change. Without it
-        nothing is written before `save`.
+        A GeoJSON file. It is read if it exists, and written in one step at each change. Without it nothing is
+        written before `save`.
     legend : sequence of SeaIceClass
 
     Attributes
@@ -69,17 +67,17 @@ class ReferencePoints:
     scenes : dict of str to path
     unplaced : tuple of (dict, str)
         GeoJSON features that were read but cannot be used, each with the reason. They are saved with the
-        points, so nothing is lost if a scene is away for a while.
+        points, so nothing is lost while a scene is not available.
     message : str
         What the last `load` did.
 
     Raises
     ------
     InputError
-        ``path`` is there but cannot be read as GeoJSON; it is left as it is.
+        ``path`` exists but cannot be read as GeoJSON; it is not changed.
     UnsavedError
-        From each method that changes points: the change is made, in memory, and so is the step to undo it,
-        but ``path`` cannot be written or was changed by another program. The next change tries again.
+        From each method that changes points: the change is made in memory and can be undone, but ``path``
+        cannot be written, or another program has changed it. The next change tries again.
     """
 
     def __init__(
@@ -87,15 +85,15 @@ class ReferencePoints:
     ):
         self._pixels, self.path, self.message = ScenePixels(scenes), path, ""
         self.unplaced: tuple[tuple[dict, str], ...] = ()
-        self.know(legend)
-        # By (scene, row, col): the code, and what more the feature said that it was read from.
+        self.add_classes(legend)
+        # Pixel → code and further members of the feature that it was read from.
         self._points: dict[Pixel, tuple[int, dict]] = {}
         self._before: deque = deque(maxlen=STEPS)
         self._after: deque = deque(maxlen=STEPS)
-        self._written: bytes | None = None  # what the file held when last seen
+        self._written: bytes | None = None  # the file's contents when last read or written
         try:
             if path is not None:
-                self._points, self.unplaced = self._merged(path, False)
+                self._points, self.unplaced = self._merge(path, False)
         except InputError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise InputError(
@@ -107,9 +105,9 @@ class ReferencePoints:
         """The scenes' paths by name."""
         return self._pixels.scenes
 
-    def know(self, legend: Sequence[SeaIceClass]) -> None:
-        """Take these classes, too, for new points."""
-        # No name is forgotten: a step that is undone may bring its points back.
+    def add_classes(self, legend: Sequence[SeaIceClass]) -> None:
+        """Allow these classes, too, for new points."""
+        # No class is dropped: undo may bring its points back.
         self._names = getattr(self, "_names", {}) | {entry.code: entry.name for entry in legend}
         self._codes = {plain_name(name): code for code, name in self._names.items()}
 
@@ -120,7 +118,7 @@ class ReferencePoints:
         return iter([Point(*key, code) for key, (code, _) in self._points.items()])
 
     def add(self, scene: str, row: int, col: int, code: int, rgb: np.ndarray | None = None) -> Point:
-        """Give a pixel its class; a class that it has already is replaced.
+        """Give a pixel its class, in place of the one it has.
 
         Parameters
         ----------
@@ -129,7 +127,7 @@ class ReferencePoints:
         row, col : int
         code : int
         rgb : (3,) uint8, optional
-            The pixel, for who has read it already and knows that it is no no data; then no file is opened.
+            The pixel's colour, if it is known and is not no data. Then no file is opened.
 
         Raises
         ------
@@ -165,19 +163,16 @@ class ReferencePoints:
         return self._change({}, self.unplaced)
 
     def undo(self) -> bool:
-        """Take the last change back, be it of one point or by `load`; return whether there was one."""
+        """Undo the last change, of one point or by `load`; return whether there was one."""
         return self._step(self._before, self._after)
 
     def redo(self) -> bool:
-        """Make the change again that was undone last; return whether there was one."""
+        """Redo the change that was undone last; return whether there was one."""
         return self._step(self._after, self._before)
 
     @property
     def table(self) -> pd.DataFrame:
-        """The points: scene, row, col, code, class, lon, lat (degrees, WGS84.
-
-        NaN where a scene has no CRS).
-        """
+        """The points: scene, row, col, code, class, lon, lat (WGS84; NaN where a scene has no CRS)."""
         import pandas as pd
 
         rows = [
@@ -188,16 +183,9 @@ class ReferencePoints:
         return table.astype({"row": int, "col": int, "code": int, "lon": float, "lat": float})
 
     def pixels(self, scenes: str | Iterable[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Return the points' colours, (N, 3) uint8, and classes, (N,) uint8, of all or some scenes.
-
-        Reads no file.
-        """
-        wanted = (
-            self.scenes.keys() if scenes is None else {scenes} if isinstance(scenes, str) else set(scenes)
-        )
-        chosen = [
-            (self._pixels.rgb(key), code) for key, (code, _) in self._points.items() if key[0] in wanted
-        ]
+        """Return the points' colours, (N, 3) uint8, and classes, (N,) uint8, of all or some scenes."""
+        names = self.scenes.keys() if scenes is None else {scenes} if isinstance(scenes, str) else {*scenes}
+        chosen = [(self._pixels.rgb(key), code) for key, (code, _) in self._points.items() if key[0] in names]
         rgb = np.array([rgb for rgb, _ in chosen], np.uint8).reshape(-1, 3)
         return rgb, np.array([code for _, code in chosen], np.uint8)
 
@@ -218,7 +206,7 @@ class ReferencePoints:
         """
         path = self.path if path is None else path
         if path is None:
-            raise InputError("path: none is known; say where the points shall be saved")
+            raise InputError("path: none is known; give one to save the points there")
         text = self._geojson()
         try:
             write_text(path, text)
@@ -226,14 +214,14 @@ class ReferencePoints:
             raise InputError(
                 f"{path}: cannot be written ({error.strerror}); save under another path"
             ) from error
-        self._saw(path, text.encode())
+        self._remember(path, text.encode())
 
     def load(self, path: str | os.PathLike, replace: bool = False) -> str:
-        """Read points from GeoJSON, be it from `save` or another program.
+        """Read points from GeoJSON, written by `save` or another program.
 
         A feature needs its class, as ``class`` (name or number) or ``code``. Its pixel is ``scene``, ``row``
-        and ``col`` where these are given and the coordinates agree within a pixel; else the coordinates say
-        it: in ``scene``, or in the first scene that holds them. Of two at one pixel the later counts.
+        and ``col`` if it has these and the coordinates agree within a pixel. Otherwise it is the pixel at the
+        coordinates, in ``scene`` or in the first scene that holds them. Of two at one pixel the later counts.
 
         Parameters
         ----------
@@ -241,12 +229,12 @@ class ReferencePoints:
             A FeatureCollection, in longitude and latitude or the CRS that its member ``crs`` names. JSON's
             unofficial NaN and infinity are read as null.
         replace : bool
-            Whether what is there already, ``unplaced`` included, goes.
+            Whether to drop the points that there are, and ``unplaced``.
 
         Returns
         -------
         str
-            How many points were read and how many not, and why; as in ``message``.
+            How many points were read, and how many not and why; as in ``message``.
 
         Raises
         ------
@@ -254,7 +242,7 @@ class ReferencePoints:
             Not such a file, or an unknown CRS; the points stay as they are.
         """
         try:
-            state = self._merged(path, replace)
+            state = self._merge(path, replace)
         except InputError as error:
             raise InputError(
                 f"{error}; correct it or give another file, the points stay as they were"
@@ -296,7 +284,8 @@ class ReferencePoints:
         except InputError as error:
             raise UnsavedError(f"{error}; {way}") from error
 
-    def _saw(self, path: str | os.PathLike, content: bytes) -> None:
+    def _remember(self, path: str | os.PathLike, content: bytes) -> None:
+        """Keep the contents of the points' own file."""
         if self.path is not None and as_path(path).absolute() == as_path(self.path).absolute():
             self._written = content
 
@@ -313,14 +302,14 @@ class ReferencePoints:
         head = json.dumps({"type": "FeatureCollection", "format": FORMAT, "crs": CRS_MEMBER})
         return f'{head[:-1]}, "features": [\n{lines}\n]}}\n'
 
-    def _merged(self, path: str | os.PathLike, replace: bool) -> tuple[dict, tuple]:
-        """Read a file; return the points and the unplaced features that are then there."""
+    def _merge(self, path: str | os.PathLike, replace: bool) -> tuple[dict, tuple]:
+        """Read a file; return the points and the unplaced features after that."""
         content, features = parse_geojson(path)
-        found, left = [], []
+        placed, unusable = [], []
         broken: dict[str, str] = {}
         for feature in features:
             try:
-                found.append(
+                placed.append(
                     (
                         self._pixels.place(feature, broken),
                         self._class(get_object(feature, "properties")),
@@ -328,46 +317,46 @@ class ReferencePoints:
                     )
                 )
             except InputError as error:
-                left.append((feature, str(error)))
-        wanted: defaultdict[str, set[tuple[int, int]]] = defaultdict(set)
-        refused: dict[tuple[str, int, int], str] = {}
-        for (scene, row, col), _, _ in found:
-            wanted[scene].add((row, col))
-        for scene, pixels in wanted.items():
+                unusable.append((feature, str(error)))
+        by_scene: defaultdict[str, set[tuple[int, int]]] = defaultdict(set)
+        refused: dict[Pixel, str] = {}
+        for (scene, row, col), _, _ in placed:
+            by_scene[scene].add((row, col))
+        for scene, pixels in by_scene.items():
             refused |= self._pixels.check(scene, pixels)
-        points, seen, changed = {} if replace else dict(self._points), set(), set()
+        points, loaded, changed = {} if replace else dict(self._points), set(), set()
         unplaced = {
             as_text(feature): (feature, reason) for feature, reason in (() if replace else self.unplaced)
         }
-        for key, code, feature in found:
+        for key, code, feature in placed:
             if key in refused:
-                left.append((feature, refused[key]))
+                unusable.append((feature, refused[key]))
                 continue
-            unplaced.pop(as_text(feature), None)  # its scene can be opened again
+            unplaced.pop(as_text(feature), None)  # its scene was not available before
             if key in points and points[key][0] != code:
                 changed.add(key)
-            seen.add(key)
-            points[key] = code, further(feature)
-        unplaced |= {as_text(each[0]): each for each in left}  # once, if a file is read twice
-        self.message = f"loaded {len(seen)} point{'s' * (len(seen) != 1)}"
-        if left:
-            reasons = Counter(reason for _, reason in left).most_common()
-            self.message += f"; {len(left)} not used: " + ", ".join(
+            loaded.add(key)
+            points[key] = code, extra_members(feature)
+        unplaced |= {as_text(each[0]): each for each in unusable}  # once, if a file is read twice
+        self.message = f"loaded {len(loaded)} point{'s' * (len(loaded) != 1)}"
+        if unusable:
+            reasons = Counter(reason for _, reason in unusable).most_common()
+            self.message += f"; {len(unusable)} not used: " + ", ".join(
                 f"{count} {reason}" for reason, count in reasons
             )
         if changed:
             self.message += f"; {len(changed)} had another class before, the later one counts"
-        self._saw(path, content)
+        self._remember(path, content)
         return points, tuple(unplaced.values())
 
     def _class(self, properties: dict) -> int:
         """Return the code that a feature's ``code`` and ``class`` name."""
-        said = [properties[key] for key in ("code", "class") if properties.get(key) is not None]
-        if not said:
+        names = [properties[key] for key in ("code", "class") if properties.get(key) is not None]
+        if not names:
             raise InputError("without a class")
-        codes: list[Any] = [self._codes.get(plain_name(each), as_integer(each)) for each in said]
+        codes: list[Any] = [self._codes.get(plain_name(each), as_integer(each)) for each in names]
         if len(set(codes)) > 1:
-            raise InputError(f"where code {said[0]!r} and class {said[1]!r} disagree")
+            raise InputError(f"where code {names[0]!r} and class {names[1]!r} disagree")
         if codes[0] not in self._names:
-            raise InputError(f"of class {said[0]!r}, which is not in the legend")
+            raise InputError(f"of class {names[0]!r}, which is not in the legend")
         return codes[0]

@@ -29,14 +29,14 @@ class Range(Parameters):
     colour: str = Field("", description="Colour of a new class in the legend, as #rrggbb.")
     hue: tuple[Hue, Hue] = Field(
         FULL_HUE,
-        description="Half degrees. Where the first is the larger one, the range goes on through red (179, then 0).",
+        description="Half degrees. Where the first is the larger one, the range passes through red: 179, 0.",
     )
     saturation: tuple[Byte, Byte] = Field(FULL, description="0 is grey.")
     value: tuple[Byte, Byte] = Field(FULL, description="Brightness.")
 
     def __init__(self, code: Any = None, name: Any = "", colour: Any = "", **ends: Any):
         known = {entry.code: entry for entry in LEGEND}.get(code)
-        if known:  # a class of the legend keeps its name and colour
+        if known:  # of the legend, which has its name and colour
             name, colour = known.name, known.colour
         super().__init__(code=code, name=name, colour=colour, **ends)
 

@@ -16,14 +16,14 @@ SAMPLE = 4096  # values that stand for a histogram where the Gaussian mixture is
 
 @dataclass(frozen=True)
 class Score:
-    """How a rule's classes agree with a person's.
+    """The agreement of a rule's classes with a person's.
 
     Attributes
     ----------
     accuracy : float, 0 to 1
     accuracy_range : (float, float)
-        95 % bootstrap interval over the points. Where no point is wrong, resampling knows no error, and the
-        lower end is that of the exact binomial interval; so the upper end where none is right.
+        95 % bootstrap interval over the points. Where no point is wrong, or none is right, the lower or upper
+        end is that of the exact binomial interval, since resampling gives no other value.
     confusion : list of lists of int
         Rows are the person's class, columns the rule's, both in the order of ``codes``.
     codes : tuple of int
@@ -48,7 +48,7 @@ def score_classes(
     predicted, classes : (N,) int
         The rule's and the person's class of each point.
     codes : sequence of int
-        All classes that there are.
+        All classes.
     seed : int
         Of the bootstrap.
 
@@ -66,9 +66,9 @@ def score_classes(
     odd = sorted({*np.unique(predicted).tolist(), *np.unique(classes).tolist()} - set(codes))
     if odd:
         raise InputError(f"score: class {odd[0]} is not in the legend ({', '.join(map(str, codes))})")
-    place = {code: at for at, code in enumerate(codes)}
+    index = {code: number for number, code in enumerate(codes)}
     confusion = np.zeros((len(codes), len(codes)), int)
-    np.add.at(confusion, ([place[c] for c in classes.tolist()], [place[c] for c in predicted.tolist()]), 1)
+    np.add.at(confusion, ([index[c] for c in classes.tolist()], [index[c] for c in predicted.tolist()]), 1)
     count, right = len(classes), int(np.trace(confusion))
     drawn = np.random.default_rng(seed).binomial(count, right / count, 1000) / count
     return Score(
@@ -77,7 +77,7 @@ def score_classes(
 
 
 def best_cuts(values: np.ndarray, truth: np.ndarray) -> tuple[int, int, float]:
-    """Return the best two cuts there are, and their accuracy, by trying all.
+    """Return the best two cuts of all, and their accuracy.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def best_cuts(values: np.ndarray, truth: np.ndarray) -> tuple[int, int, float]:
     Returns
     -------
     water_max, thin_max, accuracy
-        Of ties the darkest.
+        The darkest of equally good cuts.
     """
     counts = count_points(values, truth)
     if not counts.sum():
@@ -117,17 +117,17 @@ def suggest_cuts(histogram: np.ndarray) -> dict[str, tuple[int, int]]:
     Raises
     ------
     InputError
-        No pixels, or fewer than three brightnesses: there are no three classes to be told apart.
+        No pixels, or fewer than three brightnesses: there are no three classes.
     """
     from skimage.filters import threshold_multiotsu
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
     counts = check_histogram(histogram)
-    there = np.count_nonzero(counts)
-    if there < 3:
+    levels = np.count_nonzero(counts)
+    if levels < 3:
         raise InputError(
-            f"histogram: has {there} of the three or more brightnesses that three classes need; give other scenes"
+            f"histogram: has {levels} brightnesses, and three classes need three; give other scenes"
         )
     first, second = (int(cut) for cut in threshold_multiotsu(hist=(counts, LEVELS), classes=3))
     share = np.cumsum(counts) / counts.sum()
@@ -136,10 +136,10 @@ def suggest_cuts(histogram: np.ndarray) -> dict[str, tuple[int, int]]:
         counts * mask for mask in (first >= LEVELS, (first < LEVELS) & (second >= LEVELS), second < LEVELS)
     ]
     means = [[part @ LEVELS / part.sum()] if part.sum() else [0.0] for part in parts]
-    with (
-        warnings.catch_warnings()
-    ):  # two brightnesses alone may be in the sample, and the cuts are good enough
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # of a sample of two brightnesses; its cuts are good
         model = GaussianMixture(3, means_init=means, reg_covar=0.5, random_state=0).fit(
             sample[:, None].astype(float)
         )
@@ -167,7 +167,7 @@ def count_points(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 
 def check_histogram(counts: np.ndarray) -> np.ndarray:
-    """Return a histogram of brightness as (256,) float; refuse what is none, or has no pixels."""
+    """Return a histogram of brightness as (256,) float, or raise an `InputError`."""
     counts = np.asarray(counts, float)
     if counts.shape != (256,) or not np.isfinite(counts).all() or counts.min() < 0:
         raise InputError(f"histogram: must be 256 counts, one for each brightness, not {counts.shape}")
@@ -177,9 +177,9 @@ def check_histogram(counts: np.ndarray) -> np.ndarray:
 
 
 def best_pair(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the two cuts, (B,) int each, of most weight put right, of (B, 3, 256) weights.
+    """Return the two cuts, (B,) int each, that classify most of (B, 3, 256) weights right.
 
-    Of ties the middle.
+    The middle of equally good cuts is taken.
     """
     below = weights.cumsum(axis=-1)
     water, thin = below[:, 0] - below[:, 1], below[:, 1] - below[:, 2]
@@ -201,7 +201,7 @@ def _middle(gain: np.ndarray) -> np.ndarray:
 
 
 def count_right(points: np.ndarray, cuts: tuple[int, int]) -> np.ndarray:
-    """Count the points that cuts get right, by class."""
+    """Count the points that cuts classify right, by class."""
     water, thin = cuts
     return np.array(
         [points[0, : water + 1].sum(), points[1, water + 1 : thin + 1].sum(), points[2, thin + 1 :].sum()]

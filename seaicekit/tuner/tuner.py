@@ -257,7 +257,7 @@ class ThresholdTuner(Page):
             chosen = self._class.value
             self._class.options = options
             self._class.value = chosen if chosen in dict(options).values() else options[0][1]
-        self.points.know(legend)
+        self.points.add_classes(legend)
 
     # Presets.
 

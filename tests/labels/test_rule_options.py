@@ -212,7 +212,7 @@ def test_scene_classification_as_cloud_mask_only_on_request(real, tmp_path):
 
 
 @pytest.mark.parametrize("block", [None, 512])
-def test_a_saturated_true_colour_image_is_told_by_the_labelling_too(real, tmp_path, block):
+def test_labelling_warns_of_a_saturated_true_colour_image(real, tmp_path, block):
     with pytest.warns(UserWarning, match="true-colour"):
         sik.autolabel([real / "s2_cog/TCI.tif"], tmp_path, engine="serial", block=block, progress=False)
 

@@ -78,7 +78,7 @@ def test_wrong_arrays_are_refused(rgb):
         [{"code": 3, "name": "pond", "colour": 7}],
     ],
 )
-def test_ranges_that_are_none_are_told(tmp_path, ranges):
+def test_wrong_ranges_in_a_file_are_named(tmp_path, ranges):
     content = {"format": "seaicekit-thresholds-1", "water_max": 30, "thin_max": 204, "ranges": ranges}
     (tmp_path / "cuts.json").write_text(json.dumps(content))
     with pytest.raises(sik.InputError, match=r"cuts\.json: \w+: "):

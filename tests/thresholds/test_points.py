@@ -161,7 +161,9 @@ def test_pixels_and_table_are_those_of_the_scenes(pair, tmp_path, monkeypatch):
     for scene, row, col, code in (("a", 0, 2, 0), ("b", 5, 5, 1), ("a", np.int64(19), 29, 2), ("a", 0, 2, 1)):
         made.add(scene, row, col, code)
     assert len(made) == 3 and not list(tmp_path.glob("*json"))
-    monkeypatch.setattr("seaicekit.thresholds.pixels.open_reader", None)  # what was once read is not read again
+    monkeypatch.setattr(
+        "seaicekit.thresholds.pixels.open_reader", None
+    )  # what was once read is not read again
     made.undo(), made.redo()
     rgb, codes = made.pixels()
     expected = {name: rasterio.open(path).read() for name, path in pair.items()}
