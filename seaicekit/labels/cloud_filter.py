@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,6 +38,7 @@ def window_pixels(window: int | str, resolution: float | None = None) -> int:
     InputError
         Not such a number, under 3 pixels, or metres in a scene without metres.
     """
+    count: Any = window
     metres = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(k?)m\s*", window) if isinstance(window, str) else None
     if metres:
         if not resolution:
@@ -45,8 +47,6 @@ def window_pixels(window: int | str, resolution: float | None = None) -> int:
             )
         count = round(float(metres[1]) * (1000 if metres[2] else 1) / resolution)
         count += 1 - count % 2
-    else:
-        count = window
     if isinstance(count, bool) or not isinstance(count, int) or count < 3 or count % 2 == 0:
         raise InputError(
             f'window: must be an odd number of pixels from 3 on, or metres as "7750 m", not {window!r}'

@@ -70,7 +70,7 @@ class Thresholds(Cuts):
     )
 
     def __init__(self, water_max: Any = 30, thin_max: Any = 204, ranges: Iterable[Range] = ()):
-        super().__init__(water_max=water_max, thin_max=thin_max, ranges=tuple(ranges))
+        Parameters.__init__(self, water_max=water_max, thin_max=thin_max, ranges=tuple(ranges))
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
