@@ -21,11 +21,11 @@ from seaicekit import engines, labels, scenes, thresholds, tiles, training
 from seaicekit.classes import MAP_COLUMNS, NODATA, concentration
 from seaicekit.files import InputError, as_path, output_path, read_json, write_json
 from seaicekit.mapping import blend
+from seaicekit.mapping.items import describe_map
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
-    import pystac
 
     from seaicekit.classes import SeaIceClass
     from seaicekit.scenes import Paths, SceneReader
@@ -284,7 +284,7 @@ def _map(task: Task, network: blend.Network, card: Card, tick: Tick = lambda _: 
                 tick(1)
             else:
                 mapped = Map(*_classify(task, reader, network, card, tick), key, False)
-            item = _item(task, reader, card.legend)
+            item = describe_map(task.scene, task.files, reader, card.legend)
             return replace(mapped, crs=reader.crs, transform=reader.transform, item=item)
     except InputError as error:
         return str(error)
@@ -383,30 +383,3 @@ def _write(task: Task, mapped: Map | str, legend: Sequence[SeaIceClass]) -> dict
             "item": item,
         }
     )
-
-
-def _item(task: Task, reader: SceneReader, legend: Sequence[SeaIceClass]) -> dict:
-    """Describe a map as a STAC item that is derived from its scene."""
-    import pystac
-    from pystac.extensions.classification import Classification, ClassificationExtension
-
-    item: pystac.Item = scenes.describe_scene(task.scene, reader, 1.0)
-    item.add_link(pystac.Link("derived_from", item.assets.pop("image").href))
-    for name in (scenes.SOURCE_PROPERTY, "seaicekit:valid_fraction"):
-        item.properties.pop(name, None)
-    for kind, what in (("map", "sea-ice class"), ("confidence", "confidence of the class, per cent")):
-        about = {"data_type": "uint8", "nodata": NODATA}
-        item.add_asset(
-            kind, pystac.Asset(task.files[kind], what, None, pystac.MediaType.COG, ["data"], about)
-        )
-    classes = [
-        Classification.create(
-            entry.code,
-            name=entry.name.replace(" ", "-"),
-            description=entry.name,
-            color_hint=entry.colour[1:].upper(),
-        )
-        for entry in legend
-    ]
-    ClassificationExtension.ext(item.assets["map"], add_if_missing=True).apply(classes=classes)
-    return item.to_dict()
