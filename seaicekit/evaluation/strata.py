@@ -158,7 +158,7 @@ def chosen_scenes(
 def _count(
     predicted: Mapping[str, np.ndarray], reference: np.ndarray, cells: np.ndarray, classes: int
 ) -> dict[str, np.ndarray]:
-    """Count the pixels that all rules have: each rule's matrices, (2 by edge, 2 by cloud, classes, classes)."""
+    """Count the pixels that all rules have; return each rule's (edge 2, cloud 2, classes, classes)."""
     common = reference.copy()
     for each in predicted.values():
         common[each == NODATA] = NODATA

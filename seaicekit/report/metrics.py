@@ -100,9 +100,9 @@ def warnings(figures: dict) -> list[str]:
     rare = [name.replace("_", " ") for name, share in figures["label_shares"].items() if share < RARE]
     if rare:
         texts.append(
-            f"The cuts call less than {RARE:.1%} of the area {' or '.join(rare)}. If there is more of it, they "
-            "do not fit these scenes: calibrate them in 02_calibrate.ipynb and run again with the saved file as "
-            "'thresholds'."
+            f"The cuts call less than {RARE:.1%} of the area {' or '.join(rare)}. If there is more of it, "
+            "they do not fit these scenes: calibrate them in 02_calibrate.ipynb and run again with the saved "
+            "file as 'thresholds'."
         )
     return texts
 

@@ -36,7 +36,8 @@ CHECK = {"HOROVOD_STALL_CHECK_TIME_SECONDS": "60", STALL: str(STALL_SECONDS)}
 INSTALL = """in a checkout run 'uv sync', with pip:
 pip install tensorflow-cpu==2.18.1 "ipyparallel>=9" "numpy>=2,<2.1" "pyarrow>=17" \
     "cmake<4" "setuptools<81" wheel packaging cloudpickle psutil pyyaml cffi
-HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1 HOROVOD_WITH_GLOO=1 HOROVOD_WITHOUT_MPI=1 \
+HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1 \
+    HOROVOD_WITH_GLOO=1 HOROVOD_WITHOUT_MPI=1 \
     pip install --no-build-isolation --no-cache-dir --no-deps --force-reinstall horovod==0.28.1"""
 
 
