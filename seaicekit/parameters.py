@@ -150,9 +150,8 @@ def accepts(model: type[Parameters], name: str, values: list) -> bool:
 
 def _adapter(model: type[Parameters], name: str) -> pydantic.TypeAdapter:
     field = model.model_fields[name]
-    return pydantic.TypeAdapter(
-        Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-    )
+    annotation: Any = field.annotation
+    return pydantic.TypeAdapter(Annotated[(annotation, *field.metadata)] if field.metadata else annotation)
 
 
 _NAMED = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
