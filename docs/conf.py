@@ -29,7 +29,7 @@ maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
 autosummary_ignore_module_all = False
 # Sphinx refuses two descriptions of a class that both name its file's module as the canonical one.
-autosummary_context = {"described_once": ["Thresholds", "ThresholdTuner"]}
+autosummary_context = {"described_once": [name for name in seaicekit.__all__ if name[0].isupper()]}
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
