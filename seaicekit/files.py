@@ -21,7 +21,10 @@ SCHEMES = ("s3", "gs", "https", "http")  # of URLs that are read and written
 STORES = {"s3": "s3fs", "gs": "gcsfs"}  # scheme → the module that fsspec needs for it
 _ANY = r"[^=&#\s%]*"
 # Names of the options in a URL's query that hold keys, tokens and signatures.
-KEYS = rf"{_ANY}(?:sig|token|secret|credential|passw|pwd|auth|jwt|(?:api|access|subscription|account)[-_]?key){_ANY}"
+KEYS = (
+    rf"{_ANY}(?:sig|token|secret|credential|passw|pwd|auth|jwt"
+    rf"|(?:api|access|subscription|account)[-_]?key){_ANY}"
+)
 
 
 class InputError(ValueError):
@@ -109,6 +112,11 @@ def without_credentials(text: str) -> str:
     return re.sub(rf"(?i)((?:%3F|%26)(?:{KEYS}|key)%3D)(?:[^&#\s'\"%]|%(?!26))*", r"\1", text)
 
 
+def without_query(text: str) -> str:
+    """Remove the query, which may hold tokens, from the URLs in a text."""
+    return re.sub(r"(\w+://[^\s?]*)\?[^\s'\"]*", r"\1", text)
+
+
 def relative_path(path: str | os.PathLike, file: str | os.PathLike) -> str:
     """Return the name by which ``file`` refers to a path or URL, without keys.
 
@@ -175,6 +183,22 @@ def _upload(finished: Path, target: Any) -> None:
         raise InputError(
             f"{target}: cannot write there ({error}); check the address and your credentials"
         ) from error
+
+
+@contextmanager
+def remote_errors(path: str | os.PathLike) -> Iterator[None]:
+    """Turn an error of a file system or an archive into one line that names the file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # each protocol's library raises its own errors
+        cause = str(getattr(error, "strerror", None) or error.__cause__ or error).replace(str(path), "")
+        cause = without_query(" ".join(cause.split())) or type(error).__name__
+        result, way = "read", "check the path"
+        if is_url(path):
+            result, way = "reached", "check the address and the network"
+        raise InputError(f"{without_query(str(path))}: cannot be {result} ({cause}); {way}") from error
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

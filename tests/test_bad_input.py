@@ -133,7 +133,7 @@ def test_bad_scenes_are_set_aside_with_a_reason(bad, tmp_path, engine):
     assert table.thin_ice["one"] == 1 and table.loc["seven", ["thin_ice", "thick_ice"]].sum() == 21
 
 
-def test_bad_scenes_end_the_work_if_that_is_asked(bad, tmp_path):
+def test_bad_scenes_raise_on_request(bad, tmp_path):
     for name in ("cut_png", "corrupt", "huge"):
         with pytest.raises(sik.InputError, match=Path(str(bad[name][0])).name):
             sik.autolabel({"a": bad[name][0]}, tmp_path / "out", engine="serial", progress=False)
@@ -149,7 +149,7 @@ def test_bad_scenes_end_the_work_if_that_is_asked(bad, tmp_path):
         sik.autolabel(pd.Series(["a.png", "b.png"], index=["x", "x"]), tmp_path / "out", engine="serial")
 
 
-def test_the_same_scene_twice_is_told(tmp_path):
+def test_the_same_scene_twice_is_an_error(tmp_path):
     picture(tmp_path / "a.png")
     shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
     items, aside = sik.catalogue(tmp_path)
@@ -178,7 +178,7 @@ def tiny_disk(tmp_path):
 
 
 @pytest.mark.parametrize("block", [None, 128])
-def test_a_full_disk_loses_nothing_that_was_finished(tiny_disk, tmp_path, block):
+def test_a_full_disk_keeps_finished_labels(tiny_disk, tmp_path, block):
     rng = np.random.default_rng(0)
     small = picture(tmp_path / "a.png", 60, 60)
     noise = raster(tmp_path / "b.tif", rng.integers(0, 256, (3, 1500, 1500)).astype(np.uint8))
@@ -216,7 +216,7 @@ def test_a_read_only_folder(tmp_path):
             subprocess.run(["umount", place], check=True)
 
 
-def test_python_shows_the_reason_and_no_more_than_one_cause(bad, tmp_path):
+def test_python_shows_the_reason_and_at_most_one_cause(bad, tmp_path):
     code = f"import seaicekit as sik\nsik.open_scene({str(bad['two_bands'][0])!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.strip().splitlines()[-1].startswith("seaicekit.files.InputError: ")

@@ -23,7 +23,8 @@ SIGNED = (
     f"https://host/a.tif?api_key={SECRET}",
     f"https://host/a.tif?x=1&subscription-key={SECRET}",
     f"https://user:p@{SECRET}@host/a.tif",
-    f"https://host/r.tif#green=https://host/g.tif%3Fsv%3D1%26sig%3D{SECRET}&blue=https://host/b.tif%3Fauth%3D{SECRET}",
+    f"https://host/r.tif#green=https://host/g.tif%3Fsv%3D1%26sig%3D{SECRET}"
+    f"&blue=https://host/b.tif%3Fauth%3D{SECRET}",
 )
 
 
@@ -38,7 +39,7 @@ def tree(folder):
         "!!python/object/new:os.system ['touch owned']: 1",
     ],
 )
-def test_a_parameter_file_runs_nothing(text, tmp_path):
+def test_a_parameter_file_runs_no_code(text, tmp_path):
     (tmp_path / "params.yaml").write_text(f"synthetic_count: 2\n{text}\n")
     done = command_here("run", "params.yaml", cwd=tmp_path)
     assert done.returncode == 2 and "not YAML" in done.stderr and tree(tmp_path) == ["params.yaml"]
@@ -57,7 +58,7 @@ def test_a_scenes_name_cannot_lead_out_of_the_folder(value, tmp_path):
         assert [name for name in tree(tmp_path) if name != "out" and not name.startswith("out/.")] == before
 
 
-def test_parameters_name_no_place_to_write(tmp_path):
+def test_parameters_cannot_name_output_paths(tmp_path):
     """Of all parameters only ``run_dir`` is written to, and that is no parameter of a batch."""
     for name in ("run_dir", "out_dir", "folder"):
         with pytest.raises(sik.InputError, match="unknown parameter"):
@@ -76,7 +77,7 @@ def test_an_archive_is_read_where_it_is_and_never_unpacked(tmp_path):
 @pytest.mark.parametrize(
     "scheme", ["file", "ftp", "memory", "github", "simplecache::https", "javascript", "gopher"]
 )
-def test_addresses_are_of_named_schemes(scheme, tmp_path):
+def test_urls_of_other_schemes_are_refused(scheme, tmp_path):
     address = f"{scheme}://host/a.json"
     for use in (
         sik.open_scene,
@@ -93,12 +94,12 @@ def test_addresses_are_of_named_schemes(scheme, tmp_path):
 @pytest.mark.parametrize(
     "path", ["/vsicurl/http://127.0.0.1:9/a.tif", "/vsizip/a.zip/b.tif", "NETCDF:a.nc:b", "/vsimem/a"]
 )
-def test_the_raster_librarys_own_addresses_are_no_paths(path):
+def test_gdals_virtual_paths_are_refused(path):
     with pytest.raises(sik.InputError):
         sik.open_scene(path)
 
 
-def test_files_that_lead_elsewhere_are_no_scenes(tmp_path):
+def test_files_that_refer_to_other_files_are_no_scenes(tmp_path):
     """A VRT reads whatever file or server it names."""
     vrt = tmp_path / "scene.tif"
     vrt.write_text(
@@ -111,21 +112,21 @@ def test_files_that_lead_elsewhere_are_no_scenes(tmp_path):
 
 
 @pytest.mark.parametrize("address", SIGNED)
-def test_keys_are_written_nowhere(address, tmp_path):
+def test_keys_are_not_written_to_any_file(address, tmp_path):
     assert SECRET not in files.without_credentials(address) and "https://" in files.without_credentials(
         address
     )
     assert SECRET not in files.relative_path(address, tmp_path / "labels.csv")
     for name in ("scenes", "thresholds", "catalog", "master"):
-        with pytest.raises(sik.InputError, match="carries a key") as told:
+        with pytest.raises(sik.InputError, match="carries a key") as error:
             pipeline.read_parameters({name: address})
-        assert SECRET not in str(told.value)
-    with pytest.raises(sik.InputError) as told:
+        assert SECRET not in str(error.value)
+    with pytest.raises(sik.InputError) as error:
         sik.scenes.catalogue(address)
-    assert SECRET not in str(told.value)
+    assert SECRET not in str(error.value)
 
 
-def test_addresses_without_keys_stay_as_they_are():
+def test_urls_without_keys_are_unchanged():
     for address in (
         "https://host/a.tif?versionId=3&download=1",
         "s3://bucket/monkey=1/a.tif#bands=4,3,2",

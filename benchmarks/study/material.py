@@ -272,7 +272,7 @@ def draw(truths: Mapping[str, str], each: int = EACH, seed: int = 0) -> pd.DataF
         A class that no scene holds.
     """
     rng, rows = np.random.default_rng(seed), []
-    codes = {name: scenes.as_codes(path) for name, path in truths.items()}
+    codes = {name: scenes.read_codes(path) for name, path in truths.items()}
     for entry in LEGEND:
         places = {name: np.flatnonzero(pixels == entry.code) for name, pixels in codes.items()}
         holding = [name for name, found in places.items() if found.size]

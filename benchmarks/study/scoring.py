@@ -209,11 +209,11 @@ def inherited(material: Material, maps: Maps, rules: Sequence[str], group: Group
     table, chosen = material.of(group)
     for name, scene in table.iterrows():
         tiles = chosen[chosen["scene"] == name]
-        truth, label = scenes.as_codes(scene["truth"]), scenes.as_codes(scene["labels"])
+        truth, label = scenes.read_codes(scene["truth"]), scenes.read_codes(scene["labels"])
         held = (mask_outside_tiles(truth, tiles) != NODATA) & (label != NODATA)
         strata = _strata(truth, tiles)
         for rule, of in ((rule, of) for rule in rules for of in maps.values()):
-            mapped = scenes.as_codes(of[rule][name])
+            mapped = scenes.read_codes(of[rule][name])
             flags = {
                 "pixels": held,
                 "label wrong": held & (label != truth),

@@ -122,7 +122,7 @@ def compare(
     if images is not None:
         rules |= _cuts(images, thresholds, ends or {})
     if filtered is not None:
-        rules[TABLE] = lambda name: cv2.LUT(scenes.as_codes(filtered[name]), table)
+        rules[TABLE] = lambda name: cv2.LUT(scenes.read_codes(filtered[name]), table)
     matrices = stratified(rules, references, tiles, classes, legend, edge)
     if not matrices.of(MAJORITY).any():
         raise InputError("compare: no pixel has data in all rules and the reference")
@@ -234,7 +234,7 @@ def fit_table(
     """
     counts = np.zeros((256, 256), np.int64)  # by label and value
     for name in chosen_scenes(references, tiles, {"filtered": filtered}):
-        values, truth = (scenes.as_codes(each[name]) for each in (filtered, references))
+        values, truth = (scenes.read_codes(each[name]) for each in (filtered, references))
         if values.shape != truth.shape:
             raise InputError(
                 f"fit_table: {name} has {values.shape} pixels filtered and {truth.shape} as reference"

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from seaicekit.files import FREE_SPACE, PARTIAL, InputError, as_path, is_url, output_path
-from seaicekit.scenes import remote_errors
+from seaicekit.files import FREE_SPACE, PARTIAL, InputError, as_path, is_url, output_path, remote_errors
 
 SCRATCH, LOCK = ".scratch", ".lock"
 

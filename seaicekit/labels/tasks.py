@@ -21,7 +21,7 @@ import numpy as np
 
 from seaicekit import scenes
 from seaicekit.classes import NODATA
-from seaicekit.files import InputError, as_path, is_url
+from seaicekit.files import InputError, as_path, is_url, remote_errors
 from seaicekit.labels import cloud_filter
 from seaicekit.labels.arrays import count_brightness, label_array, pixel_size
 from seaicekit.labels.blocks import Measured, decide, measure
@@ -110,7 +110,7 @@ def start_scene(task: SceneTask) -> Labelled | ScenePlan | Failure:
         # Of contents and not of path or time, so that a copy elsewhere gives the same bytes.
         filtered = scene_rule.window, scene_rule.thinning
         key = hashlib.sha256(
-            json.dumps([reader.made_of(), task.rule.to_dict(), filtered, VERSION]).encode()
+            json.dumps([reader.content_key(), task.rule.to_dict(), filtered, VERSION]).encode()
         ).hexdigest()
         warning = scenes.saturation_warning(reader) if reader.source.true_colour else None
         made = provenance(task.labels)
@@ -120,7 +120,7 @@ def start_scene(task: SceneTask) -> Labelled | ScenePlan | Failure:
         plan = ScenePlan(task, reader.shape, scene_rule, key, warning)
         if len(plan.windows) > 1:
             if not reader.declares_nodata and task.rule.nodata == "mask":
-                save_array(task.scratch_file("border"), np.packbits(reader.find_border(), axis=1))
+                save_array(task.scratch_file("border"), np.packbits(reader.border, axis=1))
             return plan
         bands, nodata = reader.read()
         scl = reader.scl() if task.rule.opaque == "scl" else None
@@ -211,7 +211,7 @@ def provenance(path: str | os.PathLike) -> dict | None:
 
     None if it was not made by `seaicekit.autolabel`.
     """
-    with scenes.remote_errors(path) if is_url(path) else contextlib.nullcontext():
+    with remote_errors(path) if is_url(path) else contextlib.nullcontext():
         if not as_path(path).is_file():
             return None
     try:

@@ -22,7 +22,7 @@ from seaicekit.files import InputError
 from seaicekit.lessons import laws
 from seaicekit.lessons.material import labelled_pixels
 from seaicekit.maps import parent
-from seaicekit.scenes import CLASS_COLOURS, CLOUD_COLOUR, as_codes
+from seaicekit.scenes import CLASS_COLOURS, CLOUD_COLOUR, read_codes
 from seaicekit.thresholds import Thresholds
 
 COLOURS = {True: "#2a7d4f", False: "#b3541e", None: "#6b7a89"}
@@ -178,7 +178,7 @@ def _hint(
 
 def _concentration(answer: Any, truth: Any) -> str:
     """1.1: the share of the sea that is ice."""
-    counts = np.bincount(as_codes(truth).ravel(), minlength=256)
+    counts = np.bincount(read_codes(truth).ravel(), minlength=256)
     pixels, sea = counts.sum(), counts[: THICK_ICE + 1].sum()
     ice = sea - counts[OPEN_WATER]
     mistakes = [
@@ -200,7 +200,7 @@ def _concentration(answer: Any, truth: Any) -> str:
 
 def _water_area(answer: Any, truth: Any, pixel_size: float) -> str:
     """1.2: square kilometres of open water."""
-    pixels = np.count_nonzero(as_codes(truth) == OPEN_WATER)
+    pixels = np.count_nonzero(read_codes(truth) == OPEN_WATER)
     right = pixels * pixel_size**2 / 1e6
     units = "A square kilometre has 1000 × 1000 square metres."
     mistakes = [
@@ -260,7 +260,7 @@ def _opacity(answer: Any) -> str:
 
 def _improved(answer: Any, before: Any, after: Any, truth: Any) -> str:
     """3.2: which share of the changes were for the better."""
-    before, after, codes = (as_codes(each) for each in (before, after, truth))
+    before, after, codes = (read_codes(each) for each in (before, after, truth))
     valid = codes != NODATA
     right = (after == codes)[(before != after) & valid].mean()
     everywhere = "That is the accuracy on all pixels. Look only at the pixels that the filter has changed."

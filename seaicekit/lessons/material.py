@@ -175,7 +175,7 @@ def recalls(predictions: Mapping[str, Raster | Maps], truth: Raster | Maps) -> p
 def equal_pixels(one: Iterable[Raster], other: Iterable[Raster]) -> int:
     """Count the pairs of class rasters that are equal in each pixel."""
     return sum(
-        np.array_equal(scenes.as_codes(a), scenes.as_codes(b)) for a, b in zip(one, other, strict=True)
+        np.array_equal(scenes.read_codes(a), scenes.read_codes(b)) for a, b in zip(one, other, strict=True)
     )
 
 
@@ -203,6 +203,6 @@ def time_labelling(
 
 def labelled_pixels(path: str | os.PathLike, truth: Raster) -> tuple[np.ndarray, np.ndarray]:
     """Return a scene's pixels, (N, 3) uint8, and their true classes, (N,) uint8, no data left out."""
-    codes = scenes.as_codes(truth)
+    codes = scenes.read_codes(truth)
     inside = codes != NODATA
     return open_scene(path).values.transpose(1, 2, 0)[inside], codes[inside]

@@ -53,7 +53,7 @@ def _panels(pictures: Mapping[str, np.ndarray], rasters: Mapping[str, Raster], h
         axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
         axis.set_title(title, fontsize=11)
     for axis, (title, raster) in zip(axes[len(pictures) :], rasters.items(), strict=True):
-        axis.imshow(coloured(scenes.as_codes(raster)), interpolation="nearest")
+        axis.imshow(coloured(scenes.read_codes(raster)), interpolation="nearest")
         axis.set_title(title, fontsize=11)
     return figure
 
@@ -107,7 +107,7 @@ def fresnel_curve() -> Figure:
 def spectra(scene: Scene, truth: Raster) -> Figure:
     """Draw each class's reflectance in the three bands: its median, and where 90 % of its pixels are."""
     numbers, lengths = zip(*BANDS.values(), strict=True)
-    values, codes = _opened(scene).values[list(numbers)] / 255, scenes.as_codes(truth)
+    values, codes = _opened(scene).values[list(numbers)] / 255, scenes.read_codes(truth)
     figure, axis = _plot(ylabel="reflectance", xlim=(465, 735), ylim=(0, 1.02))
     for entry, colour in LINES.items():
         low, middle, high = np.percentile(values[:, codes == entry.code], (5, 50, 95), axis=1)
@@ -165,10 +165,10 @@ def mistakes(scene: Scene, rasters: Mapping[str, Raster], truth: Raster) -> Figu
     truth
         Path or class codes.
     """
-    codes = scenes.as_codes(truth)
+    codes = scenes.read_codes(truth)
     figure = _panels({"scene": _picture(scene)}, {"truth": codes} | dict.fromkeys(rasters, codes), 3.7)
     for axis, raster in zip(figure.axes[2:], rasters.values(), strict=True):
-        wrong = (scenes.as_codes(raster) != codes) & (codes != NODATA)
+        wrong = (scenes.read_codes(raster) != codes) & (codes != NODATA)
         axis.images[0].set_alpha(0.3)
         _mark_wrong(axis, wrong)
         axis.set_xlabel(f"{wrong.sum() / (codes != NODATA).sum():.1%} wrong", fontsize=10, color=WRONG)

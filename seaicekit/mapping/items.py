@@ -28,10 +28,8 @@ def describe_map(
     legend : sequence of SeaIceClass
         Becomes the item's classes (https://github.com/stac-extensions/classification).
     """
-    item: pystac.Item = scenes.describe_scene(scene, reader, 1.0)
+    item: pystac.Item = scenes.describe_scene(scene, reader)
     item.add_link(pystac.Link("derived_from", item.assets.pop("image").href))
-    for name in (scenes.SOURCE_PROPERTY, "seaicekit:valid_fraction"):
-        item.properties.pop(name, None)
     for kind, what in (("map", "sea-ice class"), ("confidence", "confidence of the class, per cent")):
         about = {"data_type": "uint8", "nodata": NODATA}
         item.add_asset(kind, pystac.Asset(files[kind], what, None, pystac.MediaType.COG, ["data"], about))

@@ -146,6 +146,7 @@ def predict(
         unknown engine.
     """
     import pandas as pd
+    import pystac
     from tqdm.auto import tqdm
 
     for name, value, known in (("engine", engine, Engine), ("errors", errors, Errors)):
@@ -171,7 +172,7 @@ def predict(
     if not any("map" in row for row in rows):
         raise InputError(rows[0]["error"])
     items = [row.pop("item") for row in rows if "item" in row]
-    scenes.write_items(output_path(out_dir, ITEMS), {"type": "FeatureCollection", "features": items})
+    scenes.save_catalogue(output_path(out_dir, ITEMS), pystac.ItemCollection(items))
     return pd.DataFrame(rows, columns=_columns(card.legend)).astype({"error": object})
 
 
@@ -276,7 +277,7 @@ def _map(task: Task, network: blend.Network, card: Card, tick: Tick = lambda _: 
     """Return a scene's map, read or computed, or why there is none."""
     try:
         with scenes.open_reader(task.path) as reader:
-            made_of = [reader.made_of(scenes.quick_checksum), task.size, task.model]
+            made_of = [reader.content_key(quick=True), task.size, task.model]
             version = f"{VERSION} {labels.VERSION}"
             key = hashlib.sha256(json.dumps([*made_of, version]).encode()).hexdigest()
             mapped = _read_current(task, key)

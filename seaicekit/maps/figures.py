@@ -122,7 +122,7 @@ def strata(path: str | os.PathLike, label_path: str | os.PathLike, tiles: pd.Dat
     rule = labels.Rule.from_dict((provenance(label_path) or {"rule": labels.Rule().to_dict()})["rule"])
     picture, legend = read_picture(path), rule.thresholds.legend
     filtered = np.repeat(labels.filter_scene(scenes.open_scene(path), rule).values[..., None], 3, axis=2)
-    filtered[scenes.as_codes(label_path) == NODATA] = NODATA_GREY
+    filtered[scenes.read_codes(label_path) == NODATA] = NODATA_GREY
     pale = (255 - 0.45 * (255.0 - picture)).astype(np.uint8)
     row = {"scene": picture, "filtered": filtered, "labels": label_path, CLOUD_TITLE: pale}
     figure = _draw_rows([row], legend=legend)
@@ -207,7 +207,7 @@ def _draw_raster(axis: Axes, kind: str, raster: Raster, legend: Sequence[SeaIceC
     """Draw a scene, a picture (rows, columns, 3), confidences or class codes in pixel coordinates."""
     axis.set(xticks=[], yticks=[])
     values: Any = read_picture(raster) if kind == "scene" else raster
-    values = values if getattr(values, "ndim", 0) == 3 else scenes.as_codes(values)
+    values = values if getattr(values, "ndim", 0) == 3 else scenes.read_codes(values)
     rows, columns = values.shape[:2]
     step = max(1, max(rows, columns) // MOST_PIXELS)
     values, extent = values[::step, ::step].copy(), (0, columns, rows, 0)

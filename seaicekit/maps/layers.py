@@ -178,7 +178,7 @@ def _open_scene(name: str, path: str) -> Layer:
         crs, shape = _check_crs(path, reader.crs), reader.shape
         bounds = rasterio.transform.array_bounds(*shape, reader.transform)
         plain = str(reader.source) == path and not _is_product(path) and reader.dtype == np.uint8
-        plain = plain and (reader.declares_nodata or is_url(path) or not reader.find_border().any())
+        plain = plain and (reader.declares_nodata or is_url(path) or not reader.border.any())
         file = str(scenes.signed_url(path)) if is_url(path) else path
         if plain and (max(shape) <= MOST_PIXELS or _has_overviews(file)):
             return Layer(name, path, "scene", Legend(), crs, bounds, file)

@@ -2,10 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from seaicekit.scenes.archive import fetch, parse_dates, parse_region, search
+from seaicekit.scenes.archive import fetch, search
 from seaicekit.scenes.folders import (
-    SOURCE_PROPERTY,
-    absolute_source,
     catalogue,
     check_scene,
     describe_scene,
@@ -13,7 +11,6 @@ from seaicekit.scenes.folders import (
     has_crs,
     load_catalogue,
     save_catalogue,
-    write_items,
 )
 from seaicekit.scenes.opening import (
     check_outputs,
@@ -24,14 +21,8 @@ from seaicekit.scenes.opening import (
     saturation_warning,
 )
 from seaicekit.scenes.options import SceneOptions
-from seaicekit.scenes.polar import (
-    footprint_on_map,
-    is_north,
-    polar_crs,
-    projector,
-)
+from seaicekit.scenes.polar import footprint_on_map, is_north, polar_crs, projector
 from seaicekit.scenes.rasters import (
-    as_codes,
     common_legend,
     open_raster,
     read_codes,
@@ -39,9 +30,9 @@ from seaicekit.scenes.rasters import (
     write_classes,
     write_confidence,
 )
-from seaicekit.scenes.reading import SceneReader, Window, blocks, border_black, open_reader
-from seaicekit.scenes.remote import quick_checksum, remote_errors, signed_url, without_query
-from seaicekit.scenes.sources import Source, fingerprint, resolve_source, split_source, to_8bit
+from seaicekit.scenes.reading import SceneReader, border_black, open_reader, to_8bit
+from seaicekit.scenes.remote import quick_checksum, signed_url
+from seaicekit.scenes.sources import Source, fingerprint, split_source
 from seaicekit.scenes.synthetic import (
     CLASS_COLOURS,
     CLOUD_COLOUR,
@@ -50,6 +41,7 @@ from seaicekit.scenes.synthetic import (
     write_synthetic,
     write_synthetic_set,
 )
+from seaicekit.scenes.windows import Window, blocks
 
 if TYPE_CHECKING:
     from seaicekit.scenes.opening import Paths as Paths
@@ -58,13 +50,10 @@ if TYPE_CHECKING:
 __all__ = [
     "CLASS_COLOURS",
     "CLOUD_COLOUR",
-    "SOURCE_PROPERTY",
     "SceneOptions",
     "SceneReader",
     "Source",
     "Window",
-    "absolute_source",
-    "as_codes",
     "blocks",
     "border_black",
     "catalogue",
@@ -85,15 +74,11 @@ __all__ = [
     "open_raster",
     "open_reader",
     "open_scene",
-    "parse_dates",
-    "parse_region",
     "polar_crs",
     "projector",
     "quick_checksum",
     "read_codes",
     "read_tags",
-    "remote_errors",
-    "resolve_source",
     "saturation_warning",
     "save_catalogue",
     "search",
@@ -102,10 +87,8 @@ __all__ = [
     "synthetic_paths",
     "synthetic_scene",
     "to_8bit",
-    "without_query",
     "write_classes",
     "write_confidence",
-    "write_items",
     "write_synthetic",
     "write_synthetic_set",
 ]

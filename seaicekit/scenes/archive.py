@@ -1,4 +1,4 @@
-"""Look for scenes in a STAC catalogue, and cut what was found to a place, as 8-bit pictures on a polar grid."""
+"""Search a STAC catalogue for scenes, and fetch them as 8-bit pictures of a place on a polar grid."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import rasterio
 import rasterio.errors
-import rasterio.shutil
 
-from seaicekit.files import InputError, atomic_write, require
+from seaicekit.files import InputError, require
 from seaicekit.scenes import polar
+from seaicekit.scenes.rasters import write_cog
+from seaicekit.scenes.reading import to_8bit
 from seaicekit.scenes.remote import signed_url
-from seaicekit.scenes.sources import Source, to_8bit
+from seaicekit.scenes.sources import Source
 
 if TYPE_CHECKING:
     import pystac
@@ -56,8 +57,8 @@ REGIONS = {  # west, south, east, north in degrees; rough boxes to search in, no
     "White Sea": (32, 63.5, 44, 68),
 }
 TIMEOUT = 30  # seconds without an answer
-PAGE = 100  # items asked for in one request
-NODATA = 0  # Sentinel-2's mark, and not every catalogue says so
+PAGE = 100  # items in one request
+NODATA = 0  # of Sentinel-2; not every catalogue has it
 CHUNK = 2048  # pixels a side that are read as one task
 
 
@@ -69,7 +70,7 @@ def search(
     collections: Sequence[str] | None = None,
     limit: int = 100,
 ) -> pystac.ItemCollection:
-    """Look for scenes in a STAC catalogue.
+    """Search a STAC catalogue for scenes.
 
     Parameters
     ----------
@@ -78,19 +79,18 @@ def search(
     dates : str or pair of str
         ``"2019-11"``, ``"2019-11-01/2019-11-30"`` or the two ends, both included.
     max_cloud : float
-        Largest cloud cover in per cent, 0–100. Asked of the server where it can be, and looked at here;
-        an item that does not say stays.
+        Largest cloud cover in per cent, 0–100; items without a cloud cover are kept.
     catalog : str
         "earth-search", "planetary-computer", or the address of a STAC API.
     collections : sequence of str, optional
-        Where to look; by default Sentinel-2 L2A, at another address all of them.
+        The collections to search; by default Sentinel-2 L2A, at another address all.
     limit : int
-        The most items that may be found.
+        The largest number of items.
 
     Returns
     -------
     pystac.ItemCollection
-        By date, then id; each item once. Addresses are as the catalogue has them, never signed.
+        Sorted by date, then id; each item once. Addresses are the catalogue's own, never signed.
 
     Raises
     ------
@@ -101,24 +101,22 @@ def search(
     import pystac
     from pystac_client.warnings import PystacClientWarning
 
-    asked = parse_dates(dates)
+    span = parse_dates(dates)
     west, south, east, north = parse_region(where)
     boxes = [(west, south, east, north)]
     if west > east:
         boxes = [(west, south, 180, north), (-180, south, east, north)]
-    url, usual = CATALOGS.get(catalog, (catalog, None))
+    url, default = CATALOGS.get(catalog, (catalog, None))
     found: dict[tuple, pystac.Item] = {}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", PystacClientWarning
-            )  # an API without conformance classes is asked anyway
+            warnings.simplefilter("ignore", PystacClientWarning)  # of an API without conformance classes
             client = _client(url)
             for box in boxes:
                 pages = client.search(
                     bbox=box,
-                    datetime=asked,
-                    collections=collections or usual,
+                    datetime=span,
+                    collections=collections or default,
                     limit=PAGE,
                     **_cloud_filter(client, max_cloud),
                 )
@@ -132,7 +130,7 @@ def search(
                         )
     except InputError:
         raise
-    except Exception as error:  # a page that is no STAC API makes the library stumble in many ways
+    except Exception as error:  # the library raises many kinds for a page that is no STAC API
         raise InputError(
             f"{url}: no answer from a STAC API there ({_root(error)}); check the address and the connection"
         ) from error
@@ -141,7 +139,7 @@ def search(
             f"{where}, {dates}: no scenes there with at most {max_cloud:g} % cloud; "
             "widen the box or the dates, or raise max_cloud"
         )
-    items: list[pystac.Item] = sorted(found.values(), key=lambda item: (_taken(item), item.id))
+    items: list[pystac.Item] = sorted(found.values(), key=lambda item: (_date(item), item.id))
     return pystac.ItemCollection(items)
 
 
@@ -171,7 +169,13 @@ def parse_region(where: Where) -> tuple[float, float, float, float]:
 
 
 def parse_dates(dates: str | Sequence[str]) -> str:
-    """Write a span of dates as catalogues want it, before one is asked."""
+    """Return a span of dates in the form that catalogues take.
+
+    Raises
+    ------
+    InputError
+        No dates, or an end before its start.
+    """
     from pystac_client import ItemSearch
 
     try:
@@ -179,7 +183,7 @@ def parse_dates(dates: str | Sequence[str]) -> str:
         start, _, end = span.partition("/")
         if start > end and {"", ".."}.isdisjoint((start, end)):
             raise ValueError
-    except Exception:  # what the library raises, too, is no more than an Exception
+    except Exception:  # the library raises bare Exceptions
         raise InputError(f"{dates}: no dates; give '2019-11', '2019-11-01/2019-11-30' or a pair") from None
     return span
 
@@ -192,7 +196,7 @@ def _client(url: str) -> pystac_client.Client:
     if "://" not in url:
         near = difflib.get_close_matches(url, CATALOGS, 1, 0)[0]
         raise InputError(f"{url}: unknown catalogue; did you mean {near}? Or give the address of a STAC API")
-    # A busy server is asked again, one that is not there is not.
+    # A busy server is asked again; an absent one is not.
     retry = urllib3.Retry(
         2, connect=0, read=0, backoff_factor=1, status_forcelist=(429, 502, 503, 504), allowed_methods=None
     )
@@ -202,29 +206,28 @@ def _client(url: str) -> pystac_client.Client:
 
 
 def _cloud_filter(client: pystac_client.Client, max_cloud: float) -> dict[str, dict]:
-    """Ask the server for the cloud cover, in the way that it understands."""
+    """Return the parameters that limit the cloud cover, in the extension that the server has."""
     if max_cloud >= 100:
         return {}
     if client.conforms_to("QUERY"):
         return {"query": {"eo:cloud_cover": {"lte": max_cloud}}}
     if client.conforms_to("FILTER"):
         cover = {"property": "eo:cloud_cover"}
-        clear, unsaid = {"op": "<=", "args": [cover, max_cloud]}, {"op": "isNull", "args": [cover]}
-        return {"filter": {"op": "or", "args": [clear, unsaid]}}
+        clear, unknown = {"op": "<=", "args": [cover, max_cloud]}, {"op": "isNull", "args": [cover]}
+        return {"filter": {"op": "or", "args": [clear, unknown]}}
     return {}
 
 
 def _root(error: Any) -> str:
-    """Return the first line of the first cause, without the layers of libraries around it."""
+    """Return the first line of an error's first cause."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return re.sub(r"\?\S*", "", line)  # an address may hold a token
 
 
-def _taken(item: pystac.Item) -> str:
-    properties = item.properties
-    return str(item.datetime or properties.get("start_datetime"))
+def _date(item: pystac.Item) -> str:
+    return str(item.datetime or item.properties.get("start_datetime"))
 
 
 def fetch(
@@ -234,7 +237,7 @@ def fetch(
     resolution: float = 50,
     white: float = 1.0,
 ) -> list[Path]:
-    """Cut items to a place and write each as an 8-bit picture that all of `seaicekit` reads.
+    """Write each item's part of a place as an 8-bit picture on a polar grid.
 
     Parameters
     ----------
@@ -253,9 +256,8 @@ def fetch(
     -------
     list of Path
         Cloud-Optimised GeoTIFF of three bands, uint8, with a mask of no data, in EPSG:3031 (south) or
-        EPSG:3413
-        (north) with pixel edges at multiples of ``resolution``, so that all fit on one another. Items without
-        a place or without a pixel in the box are passed over.
+        EPSG:3413 (north). Pixel edges lie at multiples of ``resolution``, so that all pictures share a grid.
+        Items without a place or without a pixel in the box are left out.
 
     Raises
     ------
@@ -265,24 +267,24 @@ def fetch(
     require("stac", "fetching scenes", "odc.stac")
     from tqdm.auto import tqdm
 
-    box, made = parse_region(bbox) if bbox else None, []
+    box, paths = parse_region(bbox) if bbox else None, []
     for item in tqdm(list(items), desc="Fetching", unit="scene"):
         grid = _grid(item, box, resolution)
         if grid is None:
             continue
         pixels, valid = _read(item, grid, white)
         if valid.any():
-            # An id may hold what is no file's name, and is not ours to trust.
+            # An id may hold characters that lead out of the folder.
             path = Path(folder) / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', item.id)}.tif"
-            _write(path, pixels, valid, str(grid.crs), grid.affine)
-            made.append(path)
-    if not made:
+            write_cog(path, pixels, str(grid.crs), grid.affine, valid=valid)
+            paths.append(path)
+    if not paths:
         raise InputError(f"{bbox or 'items'}: no item has a pixel there; give a box that the items touch")
-    return made
+    return paths
 
 
 def _grid(item: pystac.Item, box: tuple | None, resolution: float) -> GeoBox | None:
-    """Lay the grid over an item's part of the box; None if they do not touch."""
+    """Return the grid of an item's part of the box; None if they do not touch."""
     import shapely
     from odc.geo.geobox import GeoBox
 
@@ -292,7 +294,7 @@ def _grid(item: pystac.Item, box: tuple | None, resolution: float) -> GeoBox | N
     area = polar.footprint_on_map(item.geometry, crs)
     if box:
         west, south, east, north = box
-        # The other pole is infinitely far away.
+        # The projection takes the other pole to infinity.
         south, north = (max(south, 0), north) if polar.is_north(crs) else (south, min(north, 0))
         if south >= north:
             return None
@@ -302,21 +304,20 @@ def _grid(item: pystac.Item, box: tuple | None, resolution: float) -> GeoBox | N
 
 
 def _read(item: pystac.Item, grid: GeoBox, white: float) -> tuple[np.ndarray, np.ndarray]:
-    """Read (3, rows, columns) uint8 on a grid, and which (rows, columns) pixels hold data."""
+    """Read an item on a grid: (3, rows, columns) uint8, and where it holds data, (rows, columns) bool."""
     import odc.stac
 
     source = _source(item)
     keys = {asset.get_absolute_href() or asset.href: key for key, asset in item.assets.items()}
     files = [keys[file] for file, _ in source.bands]
-    # odc-stac's names: the asset's, and the number of the band in it.
+    # odc-stac names a band by its asset and its number in it.
     names = [f"{key}.{files[:colour].count(key) + 1}" for colour, key in enumerate(files)]
     odc.stac.configure_rio(cloud_defaults=True)
-    logging.getLogger("odc.loader._rio").setLevel(
-        logging.CRITICAL
-    )  # it would write addresses with their tokens
+    # Its messages hold addresses with their tokens.
+    logging.getLogger("odc.loader._rio").setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
-            # What is warped are arrays, and they have their grids beside them.
+            # The warped arrays carry no grid of their own.
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             loaded = odc.stac.load(
                 [item],
@@ -333,7 +334,7 @@ def _read(item: pystac.Item, grid: GeoBox, white: float) -> tuple[np.ndarray, np
         ) from error
     bands = np.stack([loaded[name].values[0] for name in names])
     valid = (bands != (NODATA if source.nodata is None else source.nodata)).any(axis=0)
-    if len(set(files)) > 1:  # else a picture, of 8 bits already
+    if len(set(files)) > 1:  # a single file is a picture, of 8 bits already
         scaling = zip(bands, source.offsets or (0, 0, 0), strict=True)
         bands = np.stack(
             [to_8bit(band, offset, source.quantification or 1e4, white) for band, offset in scaling]
@@ -349,29 +350,3 @@ def _source(item: pystac.Item) -> Source:
         if {"visual", "TCI"} & item.assets.keys() and {"red", "B04"}.isdisjoint(item.assets):
             return Source.of_item(item, bands="TCI")
         raise
-
-
-def _write(path: Path, pixels: np.ndarray, valid: np.ndarray, crs: str, transform: Any) -> None:
-    profile = {
-        "driver": "GTiff",
-        "count": 3,
-        "height": pixels.shape[1],
-        "width": pixels.shape[2],
-        "dtype": "uint8",
-        "crs": crs,
-        "transform": transform,
-        "photometric": "RGB",
-    }
-    # The COG driver only copies. 0 is a dark pixel's value too, so no data stands in a mask.
-    with (
-        atomic_write(path) as place,
-        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        rasterio.MemoryFile() as memory,
-    ):
-        with memory.open(**profile) as draft:
-            draft.write(pixels)
-            draft.write_mask(valid)
-        with memory.open() as draft:
-            rasterio.shutil.copy(
-                draft, place, driver="COG", compress="DEFLATE", overview_resampling="AVERAGE"
-            )

@@ -1,13 +1,14 @@
-"""Find scenes and describe them as STAC items."""
+"""Find scenes in folders, and describe them as STAC items."""
 
 from __future__ import annotations
 
 import glob
 import os
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
@@ -26,7 +27,8 @@ from seaicekit.files import (
 )
 from seaicekit.scenes import safe, sources
 from seaicekit.scenes.opening import name_scenes
-from seaicekit.scenes.reading import SceneReader, blocks, open_reader
+from seaicekit.scenes.reading import SceneReader, open_reader
+from seaicekit.scenes.windows import blocks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,16 +39,16 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".jp2")
 
 
 def find_scenes(where: str | os.PathLike) -> list[Path | str]:
-    """List the scenes in a folder and its sub-folders, or those that a path or a glob pattern names.
+    """List the scenes in a folder and its sub-folders, or those that match a path or a glob pattern.
 
-    A Sentinel-2 SAFE folder, or a zip of one, is one scene. Passed over are hidden files and folders, files
-    that are no images by their ending, and run folders.
+    A Sentinel-2 SAFE folder, or a zip of one, is one scene. Hidden files and folders, files without the
+    ending of an image, and run folders are left out.
 
     Parameters
     ----------
     where : str or path
-        Options after ``#`` (`seaicekit.scenes.sources`) go to each scene found. A URL, or a file with others
-        named in its options, is one scene, and is not looked for.
+        Options after ``#`` (`seaicekit.scenes.sources`) apply to each scene. A URL, or a file with others
+        named in its options, is one scene, and is returned unchecked.
 
     Returns
     -------
@@ -67,19 +69,15 @@ def find_scenes(where: str | os.PathLike) -> list[Path | str]:
     pattern = f"{escaped}/**/*" if folder.is_dir() else escaped if folder.is_file() else place
     paths = [folder, *map(Path, sorted(glob.glob(pattern, recursive=True)))]
     products = {path for path in paths if safe.is_safe(path)}
-    scenes = [path for path in paths[1:] if path.suffix.lower() in SUFFIXES and path.is_file()]
-    if not folder.is_file():  # the images in a product are no scenes of their own
-        scenes = [
-            path
-            for path in scenes
-            if products.isdisjoint(path.parents) and not any(map(_in_safe, path.parents))
-        ]
-    scenes = sorted([*scenes, *products])
-    # What an earlier run made below the folder, or below where a pattern begins to vary, is no input.
-    base = folder if folder.is_dir() else _fixed(place)
-    below = {parent for path in scenes for parent in path.parents if base in parent.parents}
-    runs = {parent for parent in below if (parent / RUN_MARKER).exists()}
-    scenes = [path for path in scenes if runs.isdisjoint(path.parents)]
+    images = [path for path in paths[1:] if path.suffix.lower() in SUFFIXES and path.is_file()]
+    # The images in a product, and what an earlier run made, are no scenes of their own.
+    above = {parent for path in [*images, *products] for parent in path.parents}
+    base = folder if folder.is_dir() else _fixed_folder(place)
+    runs = {path for path in above if base in path.parents and (path / RUN_MARKER).exists()}
+    inside = {path for path in above if path in products or path.suffix.upper() == ".SAFE"}
+    if not folder.is_file():
+        images = [path for path in images if inside.isdisjoint(path.parents)]
+    scenes = sorted(path for path in [*images, *products] if runs.isdisjoint(path.parents))
     if not scenes:
         raise InputError(
             f"{where}: no scenes there; give a folder with images ({' '.join(SUFFIXES)}) or SAFE products, "
@@ -88,21 +86,21 @@ def find_scenes(where: str | os.PathLike) -> list[Path | str]:
     return [sources.join_source(path, options) if options else path for path in scenes]
 
 
-def _fixed(pattern: str) -> Path:
-    """Return the folder that all matches of a glob pattern are below."""
+def _fixed_folder(pattern: str) -> Path:
+    """Return the deepest folder that contains all matches of a glob pattern."""
     parts = Path(pattern).parts
     first = next((number for number, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
     return Path(*parts[:first])
 
 
 def has_crs(path: str | os.PathLike) -> bool:
-    """Say whether a scene has a place on a map."""
+    """Say whether a scene has a CRS."""
     with open_reader(path) as reader:
         return reader.crs is not None
 
 
 def check_scene(reader: SceneReader) -> float:
-    """Read a scene through, to know before the work begins that it can be read.
+    """Read all of a scene, to check that it can be read.
 
     Returns
     -------
@@ -123,12 +121,12 @@ def check_scene(reader: SceneReader) -> float:
 def catalogue(
     where: str | os.PathLike, truth: str | os.PathLike | None = None
 ) -> tuple[pystac.ItemCollection, list[dict]]:
-    """Describe the scenes of a folder, and set aside those that cannot be read or are there already.
+    """Describe the scenes of a folder, and set aside unreadable scenes and those of equal content.
 
     Parameters
     ----------
     where : path, glob pattern or URL
-        As for `find`.
+        As for `find_scenes`.
     truth : path, optional
         A folder of class rasters; one named like a scene becomes that scene's asset ``truth``.
 
@@ -152,46 +150,50 @@ def catalogue(
 
     items: list[pystac.Item] = []
     quarantined: list[dict] = []
-    seen: dict[str, str | os.PathLike] = {}
+    known: dict[str, str | os.PathLike] = {}
     for name, path in name_scenes(find_scenes(where)).items():
-        text = absolute_source(path)
+        text = _absolute(path)
         try:
-            source = sources.resolve_source(text)
-            if without_credentials(str(source)) != str(source):
-                raise InputError("its address carries a key, which the catalogue would keep; leave it out")
-            with open_reader(source) as reader:
-                item = describe_scene(name, reader, check_scene(reader))
-            checksum = sources.fingerprint(source)
-            first = seen.setdefault(checksum, path)
-            if first != path:
-                raise InputError(f"has the same content as {first}; leave one out")
-            # 12 20: a multihash's mark of SHA-256
-            remote = any(map(is_url, source.files))
-            known = {"seaicekit:etag": checksum} if remote else {"file:checksum": "1220" + checksum}
-            item.assets["image"].extra_fields = known
-            if truth and (Path(truth) / f"{name}.tif").is_file():
-                item.add_asset(
-                    "truth", pystac.Asset(str((Path(truth) / f"{name}.tif").resolve()), roles=["truth"])
-                )
+            item = _catalogue_scene(name, sources.resolve_source(text))
+            checksum = next(iter(item.assets["image"].extra_fields.values()))
+            if checksum in known:
+                raise InputError(f"has the same content as {known[checksum]}; leave one out")
+            known[checksum] = path
+            file = truth and Path(truth) / f"{name}.tif"
+            if file and file.is_file():
+                item.add_asset("truth", pystac.Asset(str(file.resolve()), roles=["truth"]))
             items.append(item)
         except InputError as error:
-            quarantined.append(
-                {"path": without_credentials(str(path)), "reason": str(error).removeprefix(f"{text}: ")}
-            )
+            reason = str(error).removeprefix(f"{text}: ")
+            quarantined.append({"path": without_credentials(str(path)), "reason": reason})
     if not items:
-        worst = quarantined[0]
+        first = quarantined[0]
         rest = f" (and {len(quarantined) - 1} more files, none usable)" if quarantined[1:] else ""
-        raise InputError(f"{worst['path']}: {worst['reason']}{rest}")
+        raise InputError(f"{first['path']}: {first['reason']}{rest}")
     return pystac.ItemCollection(items), quarantined
 
 
-def save_catalogue(path: str | os.PathLike, items: pystac.ItemCollection, quarantined: list[dict]) -> None:
-    """Write what `catalogue` returned as one STAC ItemCollection."""
-    write_items(path, items.to_dict() | {"seaicekit:quarantined": quarantined})
+def _catalogue_scene(name: str, source: sources.Source) -> pystac.Item:
+    """Describe a scene of the catalogue, with its source's string and the checksum of its content."""
+    if without_credentials(str(source)) != str(source):
+        raise InputError("its address carries a key, which the catalogue would keep; leave it out")
+    with open_reader(source) as reader:
+        item = describe_scene(name, reader)
+        item.properties["seaicekit:valid_fraction"] = check_scene(reader)
+    if str(source) != source.path:
+        item.properties[SOURCE_PROPERTY] = str(source)
+    checksum = sources.fingerprint(source)
+    multihash = {"file:checksum": f"1220{checksum}"}  # 12 20 marks SHA-256
+    remote = any(map(is_url, source.files))
+    item.assets["image"].extra_fields = {"seaicekit:etag": checksum} if remote else multihash
+    return item
 
 
-def write_items(path: str | os.PathLike, collection: dict) -> None:
-    """Write an ItemCollection; in a run's folder it names what is there by relative paths."""
+def save_catalogue(
+    path: str | os.PathLike, items: pystac.ItemCollection, quarantined: Sequence[dict] = ()
+) -> None:
+    """Write STAC items and what `catalogue` set aside; in a run's folder with relative paths."""
+    collection = items.to_dict() | {"seaicekit:quarantined": [*quarantined]}
     for item in collection["features"]:
         for place in [*item["assets"].values(), *item["links"]]:
             place["href"] = relative_path(place["href"], path)
@@ -204,14 +206,14 @@ def load_catalogue(path: str | os.PathLike) -> pd.DataFrame:
     """Read STAC items into a table with ``scene`` as index.
 
     ``path`` is what to open, ``truth`` a path or None, ``datetime`` in ISO 8601 or None.
-    They may be those of `save_catalogue`, or those that a search of an archive found.
+    The items are those of `save_catalogue`, or the results of a search.
     """
     import pandas as pd
 
     rows = [
         {
             "scene": item["id"],
-            "path": resolve_path(_opened(item), path),
+            "path": resolve_path(_source_text(item), path),
             "truth": resolve_path(item["assets"]["truth"]["href"], path)
             if "truth" in item["assets"]
             else None,
@@ -222,17 +224,13 @@ def load_catalogue(path: str | os.PathLike) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["scene", "path", "truth", "datetime"], dtype=object).set_index("scene")
 
 
-def _in_safe(folder: Path) -> bool:
-    return folder.suffix.upper() == ".SAFE"
-
-
-def absolute_source(path: str | os.PathLike) -> str:
+def _absolute(path: str | os.PathLike) -> str:
     """Return a source's string with an absolute path; a URL stays."""
     place, options = sources.split_source(path)
     return os.fspath(path) if is_url(place) else sources.join_source(Path(place).absolute(), options)
 
 
-def _opened(item: dict) -> str:
+def _source_text(item: dict) -> str:
     import pystac
 
     if SOURCE_PROPERTY in item["properties"]:
@@ -242,42 +240,38 @@ def _opened(item: dict) -> str:
     return str(sources.Source.of_item(pystac.Item.from_dict(item)))
 
 
-def describe_scene(name: str, reader: SceneReader, valid: float) -> pystac.Item:
-    """Describe an open scene as a STAC item, see `catalogue`, without a checksum of its content.
+def describe_scene(name: str, reader: SceneReader) -> pystac.Item:
+    """Describe an open scene as a STAC item, with its place, its date and the asset ``image``.
 
-    Parameters
-    ----------
-    name : str
-        The item's id.
-    reader : SceneReader
-    valid : float
-        Share of the pixels that hold data.
+    See `catalogue` for the fields.
+
+    Raises
+    ------
+    InputError
+        The scene's CRS has no place on Earth.
     """
     import antimeridian
     import pystac
     from rasterio.warp import transform
     from shapely.geometry import Polygon, box, mapping
 
-    size, crs, text = reader.shape, reader.crs, absolute_source(reader.path)
-    bounds = rasterio.transform.array_bounds(*size, reader.transform)
+    place = reader.source.path if is_url(reader.source.path) else os.path.abspath(reader.source.path)
     geometry = bbox = None
-    properties = {"proj:shape": list(size), "seaicekit:valid_fraction": valid}
-    if crs:
-        # Edges are bent by the projection, so they get points between the corners.
+    properties: dict[str, Any] = {"proj:shape": list(reader.shape)}
+    if reader.crs:
+        bounds = rasterio.transform.array_bounds(*reader.shape, reader.transform)
+        # The projection bends edges, so they get points between the corners.
         edge = box(*bounds).segmentize(max(bounds[2] - bounds[0], bounds[3] - bounds[1]) / 16).exterior
-        # Point by point: of a whole polygon GDAL cuts some at the antimeridian, and some not.
+        # GDAL cuts some whole polygons at the antimeridian, and some not; so each point goes by itself.
         try:
-            around = transform(crs, "EPSG:4326", *edge.xy)
+            points = transform(reader.crs, "EPSG:4326", *edge.xy)
         except (rasterio.errors.CRSError, CPLE_BaseError) as error:
-            raise InputError(f"{text}: its CRS has no place on Earth ({error}); correct it") from error
-        footprint = antimeridian.fix_polygon(Polygon(zip(*around, strict=True)))
+            raise InputError(f"{reader.path}: its CRS has no place on Earth ({error}); correct it") from error
+        footprint = antimeridian.fix_polygon(Polygon(zip(*points, strict=True)))
         geometry, bbox = mapping(footprint), list(antimeridian.bbox(footprint))
-        properties |= {"proj:code": crs.to_string(), "proj:transform": list(reader.transform)[:6]}
-    place = sources.split_source(text)[0]
-    if text != place:
-        properties[SOURCE_PROPERTY] = text
+        properties |= {"proj:code": reader.crs.to_string(), "proj:transform": list(reader.transform)[:6]}
     taken = datetime.fromisoformat(reader.source.taken) if reader.source.taken else _date(Path(place))
-    if taken is None:  # STAC wants a date or a span that holds it; it was taken before the file was written
+    if taken is None:  # STAC needs a date, or a span that holds it: until the file was written
         written = datetime.now(UTC) if is_url(place) else datetime.fromtimestamp(os.path.getmtime(place), UTC)
         properties |= {"start_datetime": "1972-07-23T00:00:00Z", "end_datetime": written.isoformat()}
     item = pystac.Item(name, geometry, bbox, taken, properties)

@@ -1,11 +1,11 @@
-"""Open a scene: three bands of 8 bits, where it lies, and which of its pixels are no data."""
+"""Open a scene as an array: three bands of 8 bits, its grid, and which of its pixels are no data."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -15,11 +15,13 @@ import rasterio
 
 from seaicekit.files import InputError, is_url
 from seaicekit.scenes import safe, sources
-from seaicekit.scenes.reading import SceneReader, Window, border_of, open_reader
+from seaicekit.scenes.reading import SceneReader, border_of, open_reader
+from seaicekit.scenes.windows import Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import dask.array as da
     import pandas as pd
     import xarray as xr
 
@@ -27,11 +29,11 @@ if TYPE_CHECKING:
 
     Paths: TypeAlias = Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike] | pd.Series
 
-PREVIEW = 512  # pixels a side of the view that tells how much of a true-colour image is white
+PREVIEW = 512  # pixels a side of the overview whose share of white is measured
 
 
 def open_scene(path: str | os.PathLike | Source) -> xr.DataArray:
-    """Open a scene as an array. No pixels are read before they are asked for.
+    """Open a scene as a lazy array; no pixels are read yet.
 
     Parameters
     ----------
@@ -47,84 +49,67 @@ def open_scene(path: str | os.PathLike | Source) -> xr.DataArray:
         ``.rio.crs`` and ``.rio.transform()`` where the file has them. The coordinate ``nodata`` (y, x) is
         True where the source or the file declares no data, its alpha is 0 or a band is NaN; where nothing is
         declared, by `border_black`. The coordinate ``scl`` (y, x), uint8, is the scene classification layer,
-        where it is asked for (``#scl=1``).
+        with the option ``#scl=1``.
 
     Raises
     ------
     InputError
-        As from `reading`; a damaged file's pixels give it when they are asked for.
+        As from `open_reader`; for a damaged file when its pixels are computed.
 
     Warns
     -----
     UserWarning
-        A Sentinel-2 true-colour image (TCI), which is saturated over snow, with the share that is lost.
+        For a Sentinel-2 true-colour image (TCI), of the share of it that is saturated.
     """
     import dask
     import dask.array as da
 
     with open_reader(path) as reader:
-        source, shape = reader.source, reader.shape
+        source, crs, transform = reader.source, reader.crs, reader.transform
         if source.true_colour:
             warnings.warn(saturation_warning(reader), stacklevel=2)
-        chunk = [
-            tuple(len(part) for part in _cuts(*each)) for each in zip(shape, reader.chunk(), strict=True)
-        ]
+        chunks = tuple(da.core.normalize_chunks(reader.chunk, reader.shape))
         border = None if reader.declares_nodata else dask.delayed(border_of)(source)
-        crs, transform = reader.crs, reader.transform
-    bands = da.map_blocks(
-        _lazy_pixels, source, chunks=((3,), *chunk), dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8)
-    )
-    nodata = da.map_blocks(
-        _lazy_nodata, source, border=border, chunks=tuple(chunk), dtype=bool, meta=np.empty((0, 0), bool)
-    )
-    scene = as_dataarray(bands, nodata, crs, transform)
-    if source.scl:
-        layer = da.map_blocks(
-            _lazy_scl, source, chunks=tuple(chunk), dtype=np.uint8, meta=np.empty((0, 0), np.uint8)
+
+    def lazy(read: Callable, dtype: type, *bands: int, **settings: Any) -> da.Array:
+        """Return an array of which ``read`` reads each chunk."""
+        meta: np.ndarray = np.empty((0,) * len((*bands, *chunks)), dtype)
+        return da.map_blocks(
+            _read_chunk, source, read, chunks=(*bands, *chunks), dtype=dtype, meta=meta, **settings
         )
-        scene = scene.assign_coords(scl=(("y", "x"), layer))
-    return scene.assign_attrs(source=str(source)).rename(_place(str(source)).stem)
+
+    pixels = lazy(SceneReader.pixels, np.uint8, 3)
+    scene = as_dataarray(pixels, lazy(_read_nodata, bool, border=border), crs, transform)
+    if source.scl:
+        scene = scene.assign_coords(scl=(("y", "x"), lazy(SceneReader.scl, np.uint8)))
+    return scene.assign_attrs(source=str(source)).rename(_named_path(str(source)).stem)
 
 
-def _cuts(length: int, step: int) -> list[range]:
-    return [range(start, min(start + step, length)) for start in range(0, length, step)]
-
-
-def _lazy_pixels(source: Source, block_info: dict) -> np.ndarray:
-    with open_reader(source) as reader:
-        return reader.pixels(_window(block_info))
-
-
-def _lazy_nodata(source: Source, border: np.ndarray | None, block_info: dict) -> np.ndarray:
-    with open_reader(source) as reader:
-        reader.border = border
-        return reader.read(_window(block_info))[1]
-
-
-def _lazy_scl(source: Source, block_info: dict) -> np.ndarray | None:
-    with open_reader(source) as reader:
-        return reader.scl(_window(block_info))
-
-
-def _window(block_info: dict) -> Window:
+def _read_chunk(source: Source, read: Callable, block_info: dict, **settings: Any) -> np.ndarray:
     (top, bottom), (left, right) = block_info[None]["array-location"][-2:]
-    return Window(top, left, bottom - top, right - left)
+    with open_reader(source) as reader:
+        return read(reader, Window(top, left, bottom - top, right - left), **settings)
+
+
+def _read_nodata(reader: SceneReader, window: Window, border: np.ndarray | None) -> np.ndarray:
+    return reader.read(window, None if border is None else border[window.slices])[1]
 
 
 def saturation_warning(reader: SceneReader) -> str:
-    """Say how much of a true-colour image is white."""
+    """Return the warning of how much of a true-colour image is white."""
     step = max(1, -(-max(reader.shape) // PREVIEW))
     bands = reader.pixels(out_shape=tuple(-(-length // step) for length in reader.shape))
-    brightest = bands.max(axis=0)  # as the cuts see it
+    brightest = bands.max(axis=0)  # to which the cuts apply
     share = np.count_nonzero(brightest == 255) / max(1, np.count_nonzero(brightest))
     return (
-        f"{reader.path}: {100 * share:.0f} % of this true-colour image's valid pixels are white (255), where the ice "
-        "classes cannot be told apart; open the product's bands instead (the SAFE folder without bands=TCI)"
+        f"{reader.path}: {100 * share:.0f} % of this true-colour image's valid pixels are white (255), where "
+        "the ice classes cannot be told apart; open the product's bands instead (the SAFE folder without "
+        "bands=TCI)"
     )
 
 
 def as_dataarray(
-    bands: np.ndarray, nodata: np.ndarray, crs: Any = None, transform: Any = None
+    bands: np.ndarray | da.Array, nodata: np.ndarray | da.Array, crs: Any = None, transform: Any = None
 ) -> xr.DataArray:
     """Wrap (3, rows, columns) uint8 bands and a no-data mask as `open_scene` returns them."""
     import xarray as xr
@@ -159,32 +144,37 @@ def nodata_mask(scene: xr.DataArray) -> np.ndarray:
 
 
 def name_scenes(paths: Paths) -> dict[str, str | os.PathLike]:
-    """Give each scene a short name of its own: its stem, with its folder before it where two share one.
+    """Give each scene a short, unique name: its stem, preceded by its folder where two scenes share a stem.
 
-    Names that are there already, as keys of a dict or index of a series, stay. Paths and other sources'
-    strings are returned as they were given.
+    The keys of a dict and the index of a series are kept as names. Paths and other sources' strings are
+    returned unchanged.
+
+    Raises
+    ------
+    InputError
+        A key that cannot be a file's name, or that comes twice.
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
     if hasattr(paths, "items"):
-        given = [(str(name), path) for name, path in paths.items()]
-        for name, _ in given:
+        pairs = [(str(name), path) for name, path in paths.items()]
+        for name, count in Counter(name for name, _ in pairs).items():
             if not name or name[0] == "." or "/" in name or "\\" in name:
                 raise InputError(f"{name}: no name for a scene, for files are named after it; give another")
-        twice = [name for name, count in Counter(name for name, _ in given).items() if count > 1]
-        if twice:
-            raise InputError(f"{twice[0]}: two scenes have this name; give each its own")
-        return dict(given)
-    paths = list(paths)
-    places = [_place(path) for path in paths]
-    stems = Counter(place.stem for place in places)
+            if count > 1:
+                raise InputError(f"{name}: two scenes have this name; give each its own")
+        return dict(pairs)
+    places = [(path, _named_path(path)) for path in paths]
+    stems = Counter(place.stem for _, place in places)
     named: dict[str, str | os.PathLike] = {}
-    for path, place in zip(paths, places, strict=True):
-        name = place.stem if stems[place.stem] == 1 else f"{place.parent.name}_{place.stem}"
+    for path, place in places:
+        name = longer = f"{place.parent.name}_{place.stem}"
+        if stems[place.stem] == 1:
+            name = place.stem
         number = 1
         while name in named:
             number += 1
-            name = f"{place.parent.name}_{place.stem}_{number}"
+            name = f"{longer}_{number}"
         named[name] = path
     return named
 
@@ -197,23 +187,28 @@ def check_outputs(named: Mapping[str, str | os.PathLike], outputs: Mapping[str, 
     named : dict
         Scene → source.
     outputs : dict
-        Scene → paths that are about to be written.
+        Scene → paths to write.
+
+    Raises
+    ------
+    InputError
+        An output is a file of a scene.
     """
-    taken = {os.path.realpath(file) for paths in outputs.values() for file in paths if not is_url(file)}
+    written = {os.path.realpath(file) for paths in outputs.values() for file in paths if not is_url(file)}
     for path in named.values():
         try:
             files = sources.resolve_source(path).files
-        except InputError:  # told when it is read
+        except InputError:  # raised again when the scene is read
             continue
-        over = next((file for file in files if os.path.realpath(file) in taken), None)
-        if over:
+        file = next((file for file in files if os.path.realpath(file) in written), None)
+        if file:
             raise InputError(
-                f"{over}: is a scene itself, and would be written over; choose another output folder"
+                f"{file}: is a scene itself, and would be written over; choose another output folder"
             )
 
 
-def _place(path: str | os.PathLike) -> Path:
-    """Return what a scene is named after: no options, no query, of a SAFE its folder."""
+def _named_path(path: str | os.PathLike) -> Path:
+    """Return the path after which a scene is named: without options or query, and of a SAFE its folder."""
     name = sources.split_source(path)[0]
     place = Path(urlsplit(name).path if is_url(name) else name)
     place = place.parent if place.name in safe.METADATA else place

@@ -1,17 +1,14 @@
-"""Small files and facts from a path or a URL alike; pixels are the raster library's business."""
+"""Read metadata files and checksums from paths and URLs alike."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 import string
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from seaicekit.files import InputError, is_url, require, require_store, sha256
+from seaicekit.files import is_url, remote_errors, require, require_store
 
 if TYPE_CHECKING:
     import fsspec
@@ -20,15 +17,10 @@ TIMEOUT_SECONDS = 20  # to wait for a server
 MAX_METADATA_BYTES = 1 << 26  # bytes of the largest metadata file that is read
 
 
-def without_query(text: str) -> str:
-    """Return text without what follows a URL's question mark, where tokens stand."""
-    return re.sub(r"(\w+://[^\s?]*)\?[^\s'\"]*", r"\1", text)
-
-
 def signed_url(path: str) -> str:
-    """Return what to open for ``path``: of a URL its encoded form, with a token where one is needed.
+    """Return the address to open for ``path``: a URL is encoded, and signed where it needs a token.
 
-    Microsoft's blobs need one; it is got here, at opening, and never stored.
+    Microsoft's blobs need one. It is fetched here, at opening, and never stored.
 
     Raises
     ------
@@ -61,25 +53,15 @@ def read_bytes(path: str) -> bytes:
         return file.read(MAX_METADATA_BYTES)
 
 
-def digest(path: str) -> str:
-    """Return a file's hexadecimal SHA-256; for a URL that of its ETag, or else of its size and date.
+def digest(path: str, quick: bool = False) -> str:
+    """Return a hexadecimal checksum of a file: its SHA-256, or for a URL that of its ETag.
 
-    Raises
-    ------
-    InputError
-        Missing, or out of reach.
-    """
-    with remote_errors(path):
-        if not is_url(path):
-            return sha256(path)
-        info = _filesystem(path).info(signed_url(path))
-    dates = [str(info[key]) for key in ("Last-Modified", "LastModified", "updated", "mtime") if info.get(key)]
-    tag = info.get("ETag") or info.get("etag") or " ".join([str(info.get("size")), *dates])
-    return hashlib.sha256(tag.encode()).hexdigest()
-
-
-def quick_checksum(path: str) -> str:
-    """Return a checksum of a file's size, time, first and last MiB; for a URL as `digest` does.
+    Parameters
+    ----------
+    path : str
+        Path or URL. A URL whose server gives no ETag is known by its size and date.
+    quick : bool
+        Take only a local file's size, time, first and last MiB.
 
     Raises
     ------
@@ -87,33 +69,25 @@ def quick_checksum(path: str) -> str:
         Missing, or out of reach.
     """
     if is_url(path):
-        return digest(path)
+        with remote_errors(path):
+            info = _filesystem(path).info(signed_url(path))
+        keys = ("Last-Modified", "LastModified", "updated", "mtime")
+        version = [str(info.get("size")), *(str(info[key]) for key in keys if info.get(key))]
+        tag = info.get("ETag") or info.get("etag") or " ".join(version)
+        return hashlib.sha256(tag.encode()).hexdigest()
     with remote_errors(path), open(path, "rb") as file:
-        status = os.stat(path)
-        head = file.read(2**20)
-        file.seek(max(0, status.st_size - 2**20))
-        text = f"{status.st_size} {status.st_mtime_ns}".encode()
-        return hashlib.sha256(text + head + file.read()).hexdigest()
+        if not quick:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        status = os.fstat(file.fileno())
+        head = file.read(1 << 20)
+        file.seek(max(0, status.st_size - (1 << 20)))
+        mark = f"{status.st_size} {status.st_mtime_ns}".encode()
+        return hashlib.sha256(mark + head + file.read()).hexdigest()
 
 
-@contextmanager
-def remote_errors(path: str | os.PathLike) -> Iterator[None]:
-    """Turn a file system's complaints into one line that names the file."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # each protocol's library, and each archive's, has errors of its own
-        cause = " ".join(
-            str(getattr(error, "strerror", None) or error.__cause__ or error).replace(str(path), "").split()
-        )
-        cause = without_query(cause)
-        what, way = (
-            ("reached", "check the address and the network") if is_url(path) else ("read", "check the path")
-        )
-        raise InputError(
-            f"{without_query(str(path))}: cannot be {what} ({cause or type(error).__name__}); {way}"
-        ) from error
+def quick_checksum(path: str) -> str:
+    """Return a checksum of a file's size, time, first and last MiB; for a URL as `digest` does."""
+    return digest(path, quick=True)
 
 
 def _filesystem(path: str) -> fsspec.AbstractFileSystem:

@@ -1,4 +1,4 @@
-"""Look into a Sentinel-2 product on disk: a SAFE folder, its main XML file, or a zip of one."""
+"""Read what a Sentinel-2 product on disk holds: a SAFE folder, its main XML file, or a zip of one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from seaicekit.files import InputError
-from seaicekit.scenes.remote import MAX_METADATA_BYTES, read_bytes, remote_errors
+from seaicekit.files import InputError, remote_errors
+from seaicekit.scenes.remote import MAX_METADATA_BYTES, read_bytes
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -21,7 +21,7 @@ RESOLUTIONS = (10, 20, 60)  # metres
 
 
 class Metadata(NamedTuple):
-    """What a product's main XML file says; offsets for red, green, blue; None for what is not said."""
+    """The content of a product's main XML file; offsets of red, green, blue; None where it is missing."""
 
     images: list[str]
     quantification: float
@@ -31,7 +31,7 @@ class Metadata(NamedTuple):
 
 
 class Product(NamedTuple):
-    """A product on disk: its metadata, the images that are there by (band, metres), its metadata's file."""
+    """A product on disk: its metadata, its images by (band, metres), and the file of its metadata."""
 
     metadata: Metadata
     images: dict[tuple[str, int], str]
@@ -45,13 +45,13 @@ class Product(NamedTuple):
 
 
 def is_safe(path: str | os.PathLike) -> bool:
-    """Say whether a path is a SAFE folder, or a zip that holds one or cannot be looked into."""
+    """Say whether a path is a SAFE folder, or a zip that holds one or is damaged."""
     path = Path(path)
     if path.suffix.lower() != ".zip" or path.is_dir():
         return any((path / name).is_file() for name in METADATA)
     try:
-        return bool(_mains(_members(path)))
-    except InputError:  # told when it is opened
+        return bool(_metadata_files(_members(path)))
+    except InputError:  # raised again when it is opened
         return True
 
 
@@ -70,14 +70,14 @@ def open_product(path: str | os.PathLike) -> Product:
     Raises
     ------
     InputError
-        No product, damaged, an archive that is not to be trusted, or a product of several granules.
+        No product, damaged, an archive that leads out of itself, or a product of several granules.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
     if path.suffix.lower() == ".zip" and path.is_file():
         members = _members(path)
-        mains = _mains(members)
+        mains = _metadata_files(members)
         if len(mains) != 1:
             raise InputError(
                 f"{path}: holds {len(mains) or 'no'} Sentinel-2 products; give a zip of one SAFE folder"
@@ -85,25 +85,25 @@ def open_product(path: str | os.PathLike) -> Product:
         with remote_errors(path), zipfile.ZipFile(path) as archive, archive.open(mains[0]) as file:
             content = file.read(MAX_METADATA_BYTES)
         inside = posixpath.dirname(mains[0])
-        there = {
+        images = {
             posixpath.relpath(name, inside or "."): f"/vsizip/{{{path.absolute()}}}/{name}"
             for name in members
         }
         name = f"{path}/{mains[0]}"
     else:
-        named = [path / name for name in METADATA] if path.is_dir() else [path]
-        main = next((file for file in named if file.name in METADATA and file.is_file()), None)
+        candidates = [path / name for name in METADATA] if path.is_dir() else [path]
+        main = next((file for file in candidates if file.name in METADATA and file.is_file()), None)
         if main is None:
             raise InputError(
                 f"{path}: no image and no Sentinel-2 SAFE ({' or '.join(METADATA)}); check the path"
             )
         root, name = main.parent, str(main)
         content = read_bytes(name)
-        there = {
+        images = {
             file.relative_to(root).as_posix(): str(file) for file in root.glob("GRANULE/*/IMG_DATA/**/*.*")
         }
     metadata = read_metadata(name, content)
-    return Product(metadata, _images(path, metadata.images, there), name)
+    return Product(metadata, _images(path, metadata.images, images), name)
 
 
 def read_metadata(name: str, content: bytes) -> Metadata:
@@ -130,7 +130,7 @@ def read_metadata(name: str, content: bytes) -> Metadata:
             for each in root.iter("Special_Values")
         }
         times = [each.text for each in _tagged(root, "PRODUCT_START_TIME", "DATATAKE_SENSING_START")]
-        found = Metadata(
+        metadata = Metadata(
             [image.text.strip() for image in root.iter("IMAGE_FILE")],
             float(_tagged(root, "BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")[0].text or ""),
             # Before processing baseline 04.00 products have no offsets.
@@ -146,33 +146,32 @@ def read_metadata(name: str, content: bytes) -> Metadata:
         raise InputError(
             f"{name}: no metadata of a Sentinel-2 product ({cause}); fetch the product again"
         ) from error
-    if not found.quantification > 0:
+    if not metadata.quantification > 0:
         raise InputError(
-            f"{name}: a quantification of {found.quantification:g} cannot be; fetch the product again"
+            f"{name}: a quantification of {metadata.quantification:g} cannot be; fetch the product again"
         )
-    return found
+    return metadata
 
 
 def _tagged(root: Element, *tags: str) -> list[Element]:
     return [each for tag in tags for each in root.iter(tag)]
 
 
-def _images(path: Path, listed: list[str], there: dict[str, str]) -> dict[tuple[str, int], str]:
-    """Find a product's listed images by band and resolution in ``there``: inner path → file."""
+def _images(path: Path, listed: list[str], members: dict[str, str]) -> dict[tuple[str, int], str]:
+    """Return a product's listed images by band and resolution; ``members`` is inner path → file."""
     if len({PurePosixPath(image).parts[1:2] for image in listed}) > 1:
         raise InputError(
             f"{path}: holds several granules, as before December 2016; give one granule's three bands"
         )
     files = {
-        posixpath.splitext(name)[0]: file for name, file in there.items() if name.endswith((".jp2", ".tif"))
+        posixpath.splitext(name)[0]: file for name, file in members.items() if name.endswith((".jp2", ".tif"))
     }
     images = {}
     for image in listed:
         match = re.search(r"_(B\d[\dA]|TCI|SCL)(?:_(\d\d)m)?$", image)
         if match and image in files:
-            images[match[1], int(match[2] or RESOLUTIONS[0])] = files[
-                image
-            ]  # 1C names none; its colours have 10 m
+            # Level 1C names no resolution; its colours have 10 m.
+            images[match[1], int(match[2] or RESOLUTIONS[0])] = files[image]
     return images
 
 
@@ -188,5 +187,5 @@ def _members(path: Path) -> list[str]:
     return names
 
 
-def _mains(members: list[str]) -> list[str]:
+def _metadata_files(members: list[str]) -> list[str]:
     return [name for name in members if posixpath.basename(name) in METADATA and name.count("/") <= 1]

@@ -1,13 +1,13 @@
-"""Sea-ice scenes of which the truth is known, because it came first.
+"""Synthetic sea-ice scenes: the truth is drawn first, and the pixels are made from it.
 
-What is physical: floe diameters follow a power law (exponent as observed for pack ice, Rothrock &
+Physical are: floe diameters follow a power law (exponent as observed for pack ice, Rothrock &
 Thorndike 1984, doi:10.1029/JC089iC04p06477); leads cut across floes and some have frozen over; young
 ice darkens with thinness; thin cloud adds light and its shadow, displaced away from the sun, takes light
 away; the sensor blurs and adds noise; brightness falls off across the scene with the sun's elevation.
 
-What is invented: every number for how bright a class is and how much the classes overlap, the floes'
-outlines, the smooth random fields behind thin ice and cloud, and the swath's straight edge. Nothing here
-knows a label rule: brightness follows from the truth, never the other way round.
+Invented are: every number for how bright a class is and how much the classes overlap, the floes'
+outlines, the smooth random fields behind thin ice and cloud, and the swath's straight edge. No label rule
+is used: brightness follows from the truth.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ def synthetic_scene(
     Parameters
     ----------
     seed : int
-        The same seed and shape give the same ice; the same with cloud give the same pixels.
+        The same seed and shape give the same ice, and with the same other settings the same pixels.
     shape : (rows, columns)
         At least 16 × 16 pixels of 50 m.
     cloud : float, 0 to 1
         Share of the scene under thin cloud; its shadow darkens about as much beside it. True is 0.4.
     opaque : float, 0 to 1
-        Share of the scene under cloud that nothing is seen through.
+        Share of the scene under opaque cloud.
     light : float
         Illumination; 1 is what the cuts 30 and 204 fit, less is a lower sun.
     overlap : float, from 0
@@ -71,8 +71,8 @@ def synthetic_scene(
         As from `seaicekit.open_scene`: (band=3, y, x) uint8 in EPSG:3976, in the Ross Sea.
     truth : xarray.DataArray
         (y, x) uint8: 0 open water, 1 thin ice, 2 thick ice, 255 no data; its coordinate ``cloudy``
-        (y, x) is True under cloud or shadow, its coordinate ``opaque`` where nothing is seen through the
-        cloud (the truth there is the ice below).
+        (y, x) is True under cloud or shadow, its coordinate ``opaque`` under opaque cloud (the truth there
+        is the ice below).
 
     Raises
     ------
@@ -97,7 +97,9 @@ def synthetic_scene(
     outside = _swath_edge(swath, shape)
     bands[:, outside] = 0
     truth[outside] = NODATA
-    return _located(seed, bands, truth, outside, {"cloudy": cloudy & ~outside, "opaque": hidden & ~outside})
+    return _georeferenced(
+        seed, bands, truth, outside, {"cloudy": cloudy & ~outside, "opaque": hidden & ~outside}
+    )
 
 
 def write_synthetic(
@@ -105,9 +107,8 @@ def write_synthetic(
 ) -> tuple[Path, Path]:
     """Write a scene and its truth as ``scenes/NAME.tif`` and ``truth/NAME.tif`` below ``folder``.
 
-    The settings are further ones of `scene`, such as ``overlap``.
-
-    The scene's mask is inside its file (so black water stays water); both are in EPSG:3976.
+    The scene's mask is inside its file, so that black water stays water; both are in EPSG:3976. ``settings``
+    are further ones of `synthetic_scene`, such as ``overlap``.
 
     Returns
     -------
@@ -142,7 +143,7 @@ def write_synthetic(
 
 
 def synthetic_paths(folder: str | os.PathLike, seed: int, cloud: float = 0.0) -> tuple[Path, Path]:
-    """Return where `write` puts a scene and its truth."""
+    """Return the paths to which `write_synthetic` writes a scene and its truth."""
     name = f"synthetic_{seed:03d}_{'cloudy' if cloud else 'clear'}.tif"
     return Path(folder) / "scenes" / name, Path(folder) / "truth" / name
 
@@ -187,7 +188,7 @@ def _outline(rng: np.random.Generator, centre: np.ndarray, radius: float) -> np.
 
 
 def floe_radii(rng: np.random.Generator, count: int, smallest: float, largest: float) -> np.ndarray:
-    """Draw ``count`` floe radii of which those above r are about proportional to r**-2."""
+    """Draw ``count`` floe radii; the number of radii above r is about proportional to r**-2."""
     share = rng.uniform(0, 1, count)
     return smallest * (1 - share * (1 - (smallest / largest) ** FLOE_EXPONENT)) ** (-1 / FLOE_EXPONENT)
 
@@ -196,7 +197,7 @@ def _ice(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[np.ndarray, 
     """Return the truth without swath edge, and how thick the young ice is, from -1 to 1."""
     young = _smooth(rng, shape, 60)
     truth = np.where(young > rng.uniform(-1.2, 0.2), THIN_ICE, OPEN_WATER).astype(np.uint8)
-    # The largest floes first, the smaller ones frozen to them or in between.
+    # The largest floes are drawn first, and the smaller ones over or between them.
     area = shape[0] * shape[1]
     radii = floe_radii(rng, max(20, area // 160), 4.0, max(5.0, min(shape) / 5))
     for radius in np.sort(radii)[::-1]:
@@ -260,7 +261,7 @@ def _cloud(
 
 
 def _overcast(rng: np.random.Generator, radiance: np.ndarray, cover: float) -> tuple[np.ndarray, np.ndarray]:
-    """Lay cloud that nothing is seen through over a share of the scene; return also where it is."""
+    """Lay opaque cloud over a share of the scene; return also where it is."""
     shape = radiance.shape[:2]
     if not cover:
         return radiance, np.zeros(shape, bool)
@@ -272,20 +273,20 @@ def _overcast(rng: np.random.Generator, radiance: np.ndarray, cover: float) -> t
 
 def _sense(rng: np.random.Generator, radiance: np.ndarray) -> np.ndarray:
     """Blur by the optics, add noise, quantise: (3, rows, columns) uint8, never 0, which means no data."""
-    seen = cv2.GaussianBlur(radiance, (0, 0), 0.6)
-    seen += rng.normal(0, 1.5, radiance.shape).astype(np.float32)
-    return np.ascontiguousarray(np.clip(seen.round(), 1, 255).astype(np.uint8).transpose(2, 0, 1))
+    blurred = cv2.GaussianBlur(radiance, (0, 0), 0.6)
+    blurred += rng.normal(0, 1.5, radiance.shape).astype(np.float32)
+    return np.ascontiguousarray(np.clip(blurred.round(), 1, 255).astype(np.uint8).transpose(2, 0, 1))
 
 
 def _swath_edge(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Return True beyond a straight line across one corner."""
+    """Return a mask, (rows, columns) bool, that is True beyond a straight line across one corner."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     y, x = (y / shape[0], x / shape[1])
     y, x = (1 - y if rng.random() < 0.5 else y), (1 - x if rng.random() < 0.5 else x)
     return x / rng.uniform(0.15, 0.5) + y / rng.uniform(0.15, 0.5) < 1
 
 
-def _located(
+def _georeferenced(
     seed: int, bands: np.ndarray, truth: np.ndarray, outside: np.ndarray, covers: dict[str, np.ndarray]
 ) -> tuple[xr.DataArray, xr.DataArray]:
     import xarray as xr

@@ -24,7 +24,7 @@ def scene_histogram(path: str | os.PathLike) -> np.ndarray:
     """
     counts = np.zeros(256, np.int64)
     with scenes.open_reader(path) as reader:
-        pieces = scenes.blocks(reader.shape, max(reader.chunk()))
+        pieces = scenes.blocks(reader.shape, max(reader.chunk))
         most = max(1, SAMPLED // (pieces[0].height * pieces[0].width))
         if len(pieces) > most:  # at random, or all might fall in one column
             chosen = np.random.default_rng(0).choice(len(pieces), most, replace=False)

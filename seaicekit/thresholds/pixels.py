@@ -122,7 +122,7 @@ class ScenePixels:
 
 def _read_pixel(reader: SceneReader, row: int, col: int) -> tuple[int, ...]:
     window = Window(row, col, 1, 1)
-    black = reader.zeros(window)
+    black = reader.all_zero(window)
     # Only black can be no data that is not declared, and only then is the whole scene needed to decide.
     bands, nodata = reader.read(window, None if black.any() else black)
     if nodata.any():

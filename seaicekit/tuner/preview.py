@@ -79,7 +79,7 @@ class Preview:
             self._border = None
             if not reader.declares_nodata:
                 small = reader.pixels(out_shape=_thin(whole, step))
-                self._border = reader.find_border() if self.exact else border_black(small)
+                self._border = reader.border if self.exact else border_black(small)
             self.overview = self._look(reader, whole, step, 0)
             self.counts = self._count(reader)
         self._resolution = labels.pixel_size(self.crs, self.transform)

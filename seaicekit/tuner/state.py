@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from seaicekit.classes import Legend
-from seaicekit.files import InputError, read_json
+from seaicekit.files import InputError, read_json, without_query
 from seaicekit.labels import Rule
-from seaicekit.scenes import without_query
 from seaicekit.thresholds import ReferencePoints, Thresholds, score_classes
 
 FORMAT = "seaicekit-tuner-2"

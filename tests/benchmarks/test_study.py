@@ -78,7 +78,7 @@ def test_points_have_the_true_class_and_cuts_are_fitted(done):
     points = draw(training["truth"], 10)
     assert points["code"].value_counts().to_dict() == {0: 10, 1: 10, 2: 10}
     for name, rows in points.groupby("scene"):
-        truth = sik.scenes.as_codes(training["truth"][name])
+        truth = sik.scenes.read_codes(training["truth"][name])
         assert (truth[rows["row"], rows["col"]] == rows["code"]).all()
     assert material.cuts != sik.Thresholds() and material.filter_cuts.water_max == material.cuts.water_max
     rule = sik.tiles.labelling_rule(training["labels"].iloc[0])[0]

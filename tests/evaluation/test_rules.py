@@ -39,7 +39,7 @@ def compared(small):
 
 
 def pixels(rasters, names):
-    return np.concatenate([sik.scenes.as_codes(rasters[name]).ravel() for name in names])
+    return np.concatenate([sik.scenes.read_codes(rasters[name]).ravel() for name in names])
 
 
 def value(table, rule, score="accuracy", stratum="all", **where):
@@ -91,7 +91,8 @@ def test_baselines_score_as_scikit_learn_says(compared):
 def test_a_table_is_fitted_on_the_training_tiles_alone(compared):
     _, made, truths, _, _, _, table, train = compared
     seen = [
-        (sik.scenes.as_codes(made[name]), sik.scenes.as_codes(truths[name])) for name in train.scene.unique()
+        (sik.scenes.read_codes(made[name]), sik.scenes.read_codes(truths[name]))
+        for name in train.scene.unique()
     ]
     filtered, truth = (np.concatenate([pair[side].ravel() for pair in seen]) for side in (0, 1))
     for value in range(3):

@@ -340,7 +340,7 @@ def test_a_session_of_the_users_stays_and_a_failing_job_is_one_line():
     with engines.spark_session("local[2]") as spark:
         with ThreadPoolExecutor(1) as pool:  # in another thread no session is "active"
             assert pool.submit(lambda: engines.spark_session().__enter__() is spark).result()
-        with pytest.raises(sik.InputError, match="is there already"), engines.spark_session("local[1]"):
+        with pytest.raises(sik.InputError, match="is running already"), engines.spark_session("local[1]"):
             pass
         with pytest.raises(sik.InputError, match="the job failed") as error:
             with engines.mapper("spark") as mapped:

@@ -197,7 +197,7 @@ def test_no_scene_is_written_over(sharp, small, tmp_path):
 
 
 def test_predicting_hashes_no_scene(sharp, small, tmp_path, monkeypatch):
-    monkeypatch.setattr("seaicekit.scenes.remote.sha256", lambda path: pytest.fail(f"{path} is hashed"))
+    monkeypatch.setattr("hashlib.file_digest", lambda file, _: pytest.fail(f"{file.name} is hashed"))
     assert len(sik.predict(sharp, small[1].path[0], tmp_path)) == 1
 
 

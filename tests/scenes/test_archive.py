@@ -47,13 +47,13 @@ def describe(name, files, kind, **properties):
             "proj:shape": list(source.shape),
             "proj:transform": list(source.transform)[:6],
         }
-    made = item(name, box, properties.pop("day"), properties.pop("cloud"), "s2", **grid, **properties)
-    made.geometry = corners
+    stac_item = item(name, box, properties.pop("day"), properties.pop("cloud"), "s2", **grid, **properties)
+    stac_item.geometry = corners
     for common, path in files.items():
         bands = [{"name": color, "common_name": color} for color in ("red", "green", "blue")]
         fields = {"eo:bands": bands if common == "visual" else [{"name": common, "common_name": common}]}
-        made.add_asset(common, pystac.Asset(str(path), roles=["data"], extra_fields=fields | kind))
-    return made
+        stac_item.add_asset(common, pystac.Asset(str(path), roles=["data"], extra_fields=fields | kind))
+    return stac_item
 
 
 @pytest.fixture(scope="session")
@@ -138,7 +138,7 @@ def test_search_by_box_dates_and_cloud(api):
     assert ids(sik.search((170, -76, 172, -73), "2019-11-04", catalog=api)) == ["east-03"]
 
 
-def test_an_item_that_does_not_tell_its_cloud_stays(api):
+def test_items_without_a_cloud_cover_are_kept(api):
     assert ids(sik.search((-179, -76, -170, -73), "2019-11", max_cloud=40, catalog=api)) == [
         "unsaid",
         "across",
@@ -168,7 +168,7 @@ def test_collections(api):
         sik.search("Ross Sea", "2019-11", catalog=api, collections=["other"])
 
 
-def test_a_found_list_is_kept_as_scenes_json(api, tmp_path):
+def test_search_results_are_saved_as_scenes_json(api, tmp_path):
     found = sik.search("Ross Sea", "2019-11", catalog=api)
     sik.scenes.save_catalogue(tmp_path / "scenes.json", found, [])
     kept = json.loads((tmp_path / "scenes.json").read_text())
@@ -202,7 +202,7 @@ def closed_port():
         ({"catalog": closed_port()}, r"^http://127.0.0.1:\d+/: no answer from a STAC API there \(.*refused"),
     ],
 )
-def test_what_cannot_be_searched_is_told_in_a_line(api, changed, message):
+def test_search_errors_are_one_line(api, changed, message):
     start = time.perf_counter()
     with pytest.raises(sik.InputError, match=message) as caught:
         sik.search(**{"where": "Ross Sea", "dates": "2019-11", "catalog": api} | changed)
@@ -237,7 +237,7 @@ def stub():
 
 
 @pytest.mark.parametrize("extension", ["query", "filter", "none"])
-def test_a_server_that_knows_how_is_asked_for_the_cloud(stub, extension):
+def test_cloud_cover_is_filtered_on_the_server(stub, extension):
     url, answers, asked = stub
     core = "https://api.stacspec.org/v1.0.0"
     conformance = [f"{core}/core", f"{core}/item-search"]
@@ -263,7 +263,7 @@ def test_a_server_that_knows_how_is_asked_for_the_cloud(stub, extension):
 
 
 @pytest.mark.parametrize("page", ["<html>", "{}", '{"type": "Catalog"}', "[1]"])
-def test_a_page_that_is_no_stac_api(stub, page):
+def test_error_of_a_page_that_is_no_stac_api(stub, page):
     url, answers, _ = stub
     answers["/"] = page
     with pytest.raises(sik.InputError, match="no answer from a STAC API") as caught:
@@ -271,7 +271,7 @@ def test_a_page_that_is_no_stac_api(stub, page):
     assert "\n" not in str(caught.value)
 
 
-def test_outline_is_whole_across_180_and_around_the_pole():
+def test_footprint_is_whole_across_180_and_around_the_pole():
     split = made_up()[-1].geometry
     jumping = {
         "type": "Polygon",
@@ -287,10 +287,10 @@ def test_outline_is_whole_across_180_and_around_the_pole():
     assert disc.area == pytest.approx(math.pi * disc.bounds[2] ** 2, rel=1e-3)
 
 
-def expected(files, made, scaling):
-    """Warp files to a made picture's grid with GDAL alone: (3, rows, columns) bytes as float, valid."""
+def expected(files, fetched, scaling):
+    """Warp files to a fetched picture's grid with GDAL alone: (3, rows, columns) bytes as float, valid."""
     bands, valid = [], True
-    with rasterio.open(made) as target:
+    with rasterio.open(fetched) as target:
         grid = {
             "crs": target.crs,
             "transform": target.transform,
@@ -318,24 +318,24 @@ SCALINGS = [
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_fetch_is_what_gdal_makes_of_the_files(real_items, number, tmp_path):
+def test_fetch_equals_gdals_warp(real_items, number, tmp_path):
     chosen = real_items[number]
     resolution = 1000 if number == 0 else 120
-    (made,) = scenes.fetch([chosen], tmp_path, resolution=resolution)
-    assert made.stem == chosen.id
+    (fetched,) = scenes.fetch([chosen], tmp_path, resolution=resolution)
+    assert fetched.stem == chosen.id
     files = [
         (chosen.assets[colour].href, 1) for colour in ("red", "green", "blue") if colour in chosen.assets
     ]
     files = files or [(chosen.assets["visual"].href, index) for index in (1, 2, 3)]
-    bands, valid = expected(files, made, SCALINGS[number])
-    with rasterio.open(made) as source:
+    bands, valid = expected(files, fetched, SCALINGS[number])
+    with rasterio.open(fetched) as source:
         assert source.crs == ("EPSG:3031" if number == 0 else "EPSG:3413")
         assert source.res == (resolution, resolution) and source.transform.c % resolution == 0
         assert source.dtypes == ("uint8",) * 3 and source.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         west, south, east, north = source.bounds
         footprint = scenes.footprint_on_map(chosen.geometry, str(source.crs)).bounds
     np.testing.assert_allclose([west, south, east, north], footprint, atol=resolution)
-    with scenes.open_reader(made) as reader:
+    with scenes.open_reader(fetched) as reader:
         pixels, nodata = reader.read()
     assert reader.declares_nodata and (pixels[:, nodata] == 0).all()
     assert (valid == ~nodata).mean() > 0.995
@@ -348,12 +348,12 @@ def test_fetch_is_what_gdal_makes_of_the_files(real_items, number, tmp_path):
     )
 
 
-def test_fetch_cuts_to_the_box_and_passes_over_the_rest(real_items, tmp_path):
+def test_fetch_crops_to_the_box_and_skips_other_items(real_items, tmp_path):
     west, south, east, north = real_items[1].bbox
     box = (west + 0.3, south + 0.3, west + 0.8, south + 0.6)
-    (made,) = scenes.fetch(real_items, tmp_path, bbox=box, resolution=100)
-    assert [path.name for path in tmp_path.iterdir()] == [made.name] == ["S2A_T29UNU_20221005_0_L2A.tif"]
-    with rasterio.open(made) as source:
+    (fetched,) = scenes.fetch(real_items, tmp_path, bbox=box, resolution=100)
+    assert [path.name for path in tmp_path.iterdir()] == [fetched.name] == ["S2A_T29UNU_20221005_0_L2A.tif"]
+    with rasterio.open(fetched) as source:
         inside = scenes.footprint_on_map(shapely.geometry.mapping(shapely.box(*box)), "EPSG:3413").bounds
         np.testing.assert_allclose(source.bounds, inside, atol=100)
     with pytest.raises(sik.InputError, match="no item has a pixel there"):
@@ -361,24 +361,24 @@ def test_fetch_cuts_to_the_box_and_passes_over_the_rest(real_items, tmp_path):
 
 
 def test_fetch_across_180(real_items, tmp_path):
-    (made,) = scenes.fetch(real_items, tmp_path, bbox="Ross Sea", resolution=1000)
-    with rasterio.open(made) as source:
+    (fetched,) = scenes.fetch(real_items, tmp_path, bbox="Ross Sea", resolution=1000)
+    with rasterio.open(fetched) as source:
         assert source.crs == "EPSG:3031" and max(source.shape) < 160
 
 
-def test_an_offset_that_the_archive_took_off_is_not_taken_off_again(real_items, tmp_path):
+def test_an_offset_applied_by_the_archive_is_not_applied_again(real_items, tmp_path):
     chosen = real_items[1].clone()
     chosen.properties["earthsearch:boa_offset_applied"] = True
     pixels = []
     for number, each in enumerate((real_items[1], chosen)):
-        (made,) = scenes.fetch([each], tmp_path / str(number), resolution=1000)
-        with scenes.open_reader(made) as reader:
+        (fetched,) = scenes.fetch([each], tmp_path / str(number), resolution=1000)
+        with scenes.open_reader(fetched) as reader:
             bands, nodata = reader.read()
         pixels.append(bands[:, ~nodata].astype(int))
     assert np.median(pixels[1] - pixels[0]) in (25, 26)  # 1000 / 10000 of 255
 
 
-def test_fetch_names_what_it_cannot_read(real_items, tmp_path):
+def test_fetch_errors_name_the_item(real_items, tmp_path):
     damaged = real_items[0].clone()
     damaged.assets["red"].href = str(tmp_path / "missing.tif")
     with pytest.raises(sik.InputError, match="^S2B_T01CCV_20191228_0_L2A: cannot be read") as caught:

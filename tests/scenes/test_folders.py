@@ -11,7 +11,7 @@ from conftest import picture, write_tiff
 
 import seaicekit as sik
 from seaicekit import files, scenes
-from seaicekit.scenes import folders
+from seaicekit.scenes import folders, sources
 
 
 def bad_files(folder):
@@ -78,7 +78,7 @@ def test_scenes_across_the_antimeridian(tmp_path):
     assert 178 < west < 180 and -180 < east < -178 and -80 < south < north < -70
 
 
-def test_brackets_in_names_and_earlier_runs(tmp_path):
+def test_names_with_brackets_are_found_and_earlier_runs_are_not(tmp_path):
     folder = tmp_path / "my [2019] scenes"
     (folder / "runs" / "old" / "maps").mkdir(parents=True)
     (folder / "runs" / "old" / files.RUN_MARKER).touch()
@@ -98,7 +98,7 @@ def test_names_are_unique_and_plain():
     assert list(named.values()) == paths and list(named)[3] == "y" and len(set(named)) == 5
 
 
-def test_find(tmp_path):
+def test_find_scenes(tmp_path):
     with pytest.raises(sik.InputError, match="no scenes"):
         scenes.find_scenes(tmp_path)
     with pytest.raises(sik.InputError, match="nowhere"):
@@ -190,7 +190,7 @@ def test_products_are_catalogued_by_their_metadata(products, tmp_path):
     assert scenes.load_catalogue(tmp_path / "scenes.json").path[safe.stem] == str(safe)
 
 
-def test_twins_are_set_aside(tmp_path):
+def test_scenes_of_equal_content_are_set_aside(tmp_path):
     picture(tmp_path / "a.png")
     picture(tmp_path / "c.png", seed=1)
     shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
@@ -201,12 +201,12 @@ def test_twins_are_set_aside(tmp_path):
     ]
 
 
-def test_the_one_string_survives_the_catalogue(tmp_path, monkeypatch, served):
+def test_source_strings_survive_the_catalogue(tmp_path, monkeypatch, served):
     for number, name in enumerate("rgb"):
         write_tiff(tmp_path / f"{name} #.tif", np.full((1, 40, 40), 1000 * number + 1000, np.uint16))
     monkeypatch.chdir(tmp_path)
     text = "r #.tif#green=g%20%23.tif&blue=b%20%23.tif"
-    items, _ = scenes.catalogue(scenes.resolve_source(text))
+    items, _ = scenes.catalogue(sources.resolve_source(text))
     scenes.save_catalogue("scenes.json", items, [])
     path = scenes.load_catalogue("scenes.json").path["r #"]
     assert path == f"{tmp_path}/{text}" == items[0].properties["seaicekit:source"]
@@ -221,18 +221,18 @@ def test_the_one_string_survives_the_catalogue(tmp_path, monkeypatch, served):
 
 def test_items_of_a_search_are_scenes(tmp_path):
     item = pystac.Item("found", None, None, folders.datetime(2022, 1, 2), {})
-    told = {"raster:bands": [{"scale": 0.0001, "offset": -0.1}]}
+    scaling = {"raster:bands": [{"scale": 0.0001, "offset": -0.1}]}
     for name in ("red", "green", "blue"):
-        item.add_asset(name, pystac.Asset(f"s3://b/{name}.tif", extra_fields=told))
+        item.add_asset(name, pystac.Asset(f"s3://b/{name}.tif", extra_fields=scaling))
     scenes.save_catalogue(tmp_path / "found.json", pystac.ItemCollection([item]), [])
     path = scenes.load_catalogue(tmp_path / "found.json").path["found"]
     assert path == "s3://b/red.tif#green=s3://b/green.tif&blue=s3://b/blue.tif&offset=-1000,-1000,-1000" + (
         "&quantification=10000"
     )
-    assert scenes.resolve_source(path).offsets == (-1000,) * 3
+    assert sources.resolve_source(path).offsets == (-1000,) * 3
 
 
-def test_what_a_run_made_below_a_pattern_is_no_input(tmp_path):
+def test_outputs_of_a_run_below_a_pattern_are_no_scenes(tmp_path):
     for name in ("a.png", "runs/1/maps/a_confidence.png", "runs/1/scenes/b.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -243,7 +243,7 @@ def test_what_a_run_made_below_a_pattern_is_no_input(tmp_path):
     assert scenes.find_scenes(inside) == scenes.find_scenes(f"{inside}/*.png") == [inside / "b.png"]
 
 
-def test_paths_in_a_run_are_relative_whatever_way_leads_there(tmp_path):
+def test_paths_in_a_run_are_relative_also_through_a_link(tmp_path):
     (tmp_path / "real" / "run" / "labels").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "run" / files.RUN_MARKER).touch()

@@ -76,7 +76,7 @@ def test_swath_edge_is_no_data_and_dark_water_is_not(real):
     assert scenes.border_black(pixels).mean() == pytest.approx(0.0302)  # the five pixels now hang on to it
 
 
-def test_windows_see_the_whole_scenes_no_data(tmp_path):
+def test_windows_have_the_whole_scenes_no_data(tmp_path):
     pixels = picture(tmp_path / "wedge.png", 100, 100)
     pixels[np.add.outer(np.arange(100), np.arange(100)) < 60] = 0
     cv2.imwrite(str(tmp_path / "wedge.png"), pixels)
@@ -131,7 +131,7 @@ def same_by_windows(text, size):
     st.sampled_from([None, 0]),
     st.booleans(),
 )
-def test_windows_give_what_the_whole_gives(tmp_path_factory, rows, cols, size, dtype, seed, nodata, grey):
+def test_windows_equal_the_whole_scene(tmp_path_factory, rows, cols, size, dtype, seed, nodata, grey):
     rng = np.random.default_rng(seed)
     bands = rng.random((1 if grey else 3, rows, cols)) * rng.choice([0, 1, 1], (rows, cols))
     dtype = np.dtype(dtype)
@@ -189,9 +189,9 @@ def test_chosen_bands_scales_of_the_file_and_no_data_before_scaling(tmp_path):
     np.testing.assert_array_equal(nodata, numbers[0] == 5000)
 
 
-def test_scenes_that_do_not_fit_together(tmp_path):
+def test_bands_that_do_not_fit_together_are_refused(tmp_path):
     one = write_tiff(tmp_path / "one.tif", np.full((1, 9, 9), 9, np.uint16))
-    for name, bands, profile, told in (
+    for name, bands, profile, message in (
         ("size", np.ones((1, 9, 8), np.uint16), {}, "not on the grid"),
         (
             "place",
@@ -202,7 +202,7 @@ def test_scenes_that_do_not_fit_together(tmp_path):
         ("type", np.ones((1, 9, 9), np.uint8), {}, "one type"),
     ):
         write_tiff(tmp_path / f"{name}.tif", bands, **profile)
-        with pytest.raises(sik.InputError, match=rf"{name}\.tif.*{told}|one\.tif.*{told}"):
+        with pytest.raises(sik.InputError, match=rf"{name}\.tif.*{message}|one\.tif.*{message}"):
             sik.open_scene(f"{one}#green=one.tif&blue={name}.tif")
     with pytest.raises(sik.InputError, match=r"none\.tif: no such file"):
         sik.open_scene(f"{one}#green=one.tif&blue=none.tif")
@@ -239,7 +239,7 @@ def test_the_classification_layer_lies_on_the_scenes_grid(tmp_path, shift):
         assert reader.scl() is None
 
 
-def test_nothing_is_read_before_it_is_asked_for(tmp_path):
+def test_opening_reads_no_pixels(tmp_path):
     path = write_tiff(
         tmp_path / "a.tif",
         np.full((3, 3000, 2500), 70, np.uint8),
@@ -267,7 +267,7 @@ def test_nothing_is_read_before_it_is_asked_for(tmp_path):
             reader.pixels(scenes.Window(2100, 2100, 10, 10))
 
 
-def test_a_true_colour_image_warns_of_what_it_has_lost(real, tmp_path):
+def test_a_true_colour_image_warns_of_its_saturated_share(real, tmp_path):
     folder = next((real / "s2_safe").glob("S2B*N0212*"))
     image = next(folder.glob("GRANULE/*/IMG_DATA/R10m/*TCI*"))
     with rasterio.open(image) as source:
@@ -275,9 +275,9 @@ def test_a_true_colour_image_warns_of_what_it_has_lost(real, tmp_path):
     share = f"{100 * (brightest == 255).sum() / (brightest > 0).sum():.0f} %"
     assert share == "97 %"
     for text in (f"{folder}#bands=TCI", image):
-        with pytest.warns(UserWarning, match=share) as told:
+        with pytest.warns(UserWarning, match=share) as warned:
             scene = sik.open_scene(text)
-        assert [str(each.filename) for each in told if each.category is UserWarning] == [__file__]
+        assert [str(each.filename) for each in warned if each.category is UserWarning] == [__file__]
         np.testing.assert_array_equal(scene.values.max(axis=0), brightest)
     big = np.full((3, 1200, 900), 100, np.uint8)
     big[:, :600] = 255
@@ -319,8 +319,8 @@ def test_the_border_of_a_large_scene_needs_little_memory(tmp_path):
         land[:, 1000:1100, 1000:1100] = 0  # water inside
         target.write(land, window=rasterio.windows.Window(3000, 2000, 5000, 4000))
     code = (
-        "import re, sys; from pathlib import Path; from seaicekit.scenes import reading, resolve_source\n"
-        "valid = (~reading.border_of(resolve_source(sys.argv[1]))).sum()\n"
+        "import re, sys; from pathlib import Path; from seaicekit.scenes import reading, sources\n"
+        "valid = (~reading.border_of(sources.resolve_source(sys.argv[1]))).sum()\n"
         "print(valid, re.search(r'VmHWM:\\s+(\\d+) kB', Path('/proc/self/status').read_text())[1])"
     )
     done = subprocess.run(
@@ -330,7 +330,7 @@ def test_the_border_of_a_large_scene_needs_little_memory(tmp_path):
     assert valid == 4000 * 5000 and peak < 400_000
 
 
-def test_a_border_may_be_set_beforehand(tmp_path):
+def test_a_border_can_be_set_before_reading(tmp_path):
     path = write_tiff(tmp_path / "a.tif", np.full((3, 9, 9), 5, np.uint8))
     with scenes.open_reader(path) as reader:
         reader.border = np.eye(9, dtype=bool)
@@ -340,7 +340,7 @@ def test_a_border_may_be_set_beforehand(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "jp2", "jpg"])
-def test_files_cut_at_any_place_are_named(tmp_path, suffix):
+def test_truncated_files_are_named(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     picture(path, 300, 200)
     content = path.read_bytes()

@@ -1,5 +1,6 @@
 import datetime
 import json
+import os
 import shutil
 import socket
 import time
@@ -35,7 +36,7 @@ def ross(real):
 
 @settings(max_examples=300, deadline=None)
 @given(TEXT, st.dictionaries(st.sampled_from(sources.KEYS), TEXT, min_size=1))
-def test_any_name_and_any_value_survive(path, options):
+def test_source_strings_round_trip(path, options):
     assert scenes.split_source(sources.join_source(path, options)) == (
         path,
         {key: options[key] for key in options},
@@ -53,10 +54,10 @@ def test_any_name_and_any_value_survive(path, options):
 )
 def test_resolving_the_string_gives_the_same_source(red, green, blue, offsets, white, folder):
     options = {"green": f"{green}.tif", "blue": f"{folder}{blue}.tif", "white": repr(white)}
-    first = scenes.resolve_source(
+    first = sources.resolve_source(
         sources.join_source(f"{folder}{red}.tif", options | {"offset": ",".join(map(str, offsets))})
     )
-    assert scenes.resolve_source(str(first)) == first and scenes.resolve_source(first) is first
+    assert sources.resolve_source(str(first)) == first and sources.resolve_source(first) is first
     assert first.offsets == tuple(offsets) and first.white == white
     assert [file for file, _ in first.bands][1:] == [f"{folder}{green}.tif", f"{folder}{blue}.tif"]
 
@@ -70,7 +71,7 @@ def test_names_with_a_hash_are_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a.tif#white=1&ofset=3", "'offset'"),
         ("a.tif#bands=1,2,3&band=2", "'bands'"),
@@ -93,9 +94,9 @@ def test_names_with_a_hash_are_files(tmp_path):
         ("none.json", "No such file"),
     ],
 )
-def test_wrong_strings_are_told_in_one_line(text, told):
-    with pytest.raises(sik.InputError, match=told) as error:
-        scenes.resolve_source(text)
+def test_errors_of_source_strings_are_one_line(text, message):
+    with pytest.raises(sik.InputError, match=message) as error:
+        sources.resolve_source(text)
     assert "\n" not in str(error.value) and str(error.value).startswith(text.split("#")[0])
 
 
@@ -123,7 +124,7 @@ def raw(folder, band, metres):
 @pytest.mark.parametrize(("name", "metres", "offset"), [("irish", 60, -1000), ("ross", 10, 0)])
 def test_real_products(name, metres, offset, request):
     folder = request.getfixturevalue(name)
-    source = scenes.resolve_source(folder)
+    source = sources.resolve_source(folder)
     assert source.quantification == 10000 and source.offsets == (offset,) * 3 and source.nodata == 0
     numbers, paths = zip(*(raw(folder, band, metres) for band in ("B04", "B03", "B02")), strict=True)
     assert [file for file, _ in source.bands] == list(map(str, paths))
@@ -132,11 +133,11 @@ def test_real_products(name, metres, offset, request):
     expected = np.round(np.clip((np.stack(numbers) + offset) / 10000, 0, 1) * 255)
     np.testing.assert_allclose(scene.values, expected, atol=0)
     np.testing.assert_array_equal(scene.coords["nodata"], (np.stack(numbers) == 0).all(axis=0))
-    assert scenes.resolve_source(folder / "MTD_MSIL2A.xml").bands == source.bands
+    assert sources.resolve_source(folder / "MTD_MSIL2A.xml").bands == source.bands
     assert source.taken.startswith("2022-10-05" if offset else "2019-12-28")
 
 
-def test_bands_of_the_product_are_not_mixed_up(tmp_path, ross):
+def test_each_band_of_a_product_has_its_offset(tmp_path, ross):
     """Offsets go to colours by the metadata's own numbering, and each colour to its own file."""
     copy = shutil.copytree(ross, tmp_path / "X.SAFE", copy_function=shutil.copyfile)
     main = copy / "MTD_MSIL2A.xml"
@@ -144,10 +145,10 @@ def test_bands_of_the_product_are_not_mixed_up(tmp_path, ross):
     added = "".join(tag.format(number, -100 * number) for number in range(13))
     text = main.read_text().replace("</QUANTIFICATION_VALUES_LIST>", f"</QUANTIFICATION_VALUES_LIST>{added}")
     main.write_text(text)
-    assert scenes.resolve_source(copy).offsets == (-300, -200, -100)
+    assert sources.resolve_source(copy).offsets == (-300, -200, -100)
     main.write_text(text.replace('bandId="3" physicalBand="B4"', 'bandId="7" physicalBand="B4"'))
-    assert scenes.resolve_source(copy).offsets == (-700, -200, -100)
-    assert scenes.resolve_source(f"{copy}#offset=5,6,7").offsets == (5, 6, 7)
+    assert sources.resolve_source(copy).offsets == (-700, -200, -100)
+    assert sources.resolve_source(f"{copy}#offset=5,6,7").offsets == (5, 6, 7)
 
 
 def zipped(folder, path, names=None):
@@ -164,7 +165,7 @@ def test_a_zip_is_read_where_it_is(tmp_path, ross):
     path = zipped(ross, tmp_path / "ö #1.zip")
     before = sorted(tmp_path.iterdir())
     for options in ("", "#scl=1", "#bands=TCI"):
-        one, other = scenes.resolve_source(f"{ross}{options}"), scenes.resolve_source(f"{path}{options}")
+        one, other = sources.resolve_source(f"{ross}{options}"), sources.resolve_source(f"{path}{options}")
         assert other.files == (str(path),)
         with scenes.open_reader(one) as here, scenes.open_reader(other) as there:
             for a, b in zip(here.read(), there.read(), strict=True):
@@ -181,40 +182,40 @@ def test_a_zip_is_read_where_it_is(tmp_path, ross):
 def test_hostile_archives_are_refused(tmp_path, ross, name):
     path = zipped(ross, tmp_path / "x.zip", [name])
     with pytest.raises(sik.InputError, match=r"x\.zip.*leads out"):
-        scenes.resolve_source(path)
+        sources.resolve_source(path)
 
 
-def test_archives_that_are_none(tmp_path, ross):
+def test_errors_of_damaged_archives(tmp_path, ross):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a/b.tif", "x")
     (tmp_path / "cut.zip").write_bytes(zipped(ross, tmp_path / "b.zip").read_bytes()[:5000])
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("X.SAFE/MTD_MSIL2A.xml", "<a>" + " " * (remote.MAX_METADATA_BYTES + 10) + "</a>")
-    for name, told in (
+    for name, message in (
         ("a.zip", "no Sentinel-2"),
         ("cut.zip", "cannot be read"),
         ("bomb.zip", "no metadata"),
     ):
-        with pytest.raises(sik.InputError, match=f"{name}.*{told}"):
-            scenes.resolve_source(tmp_path / name)
+        with pytest.raises(sik.InputError, match=f"{name}.*{message}"):
+            sources.resolve_source(tmp_path / name)
 
 
 def test_missing_bands_are_named(tmp_path, irish, ross):
     copy = shutil.copytree(ross, tmp_path / "X.SAFE", copy_function=shutil.copyfile)
     next(copy.glob("GRANULE/*/IMG_DATA/R10m/*B03*")).unlink()
     assert all(
-        "R20m" in file for file, _ in scenes.resolve_source(copy).bands
+        "R20m" in file for file, _ in sources.resolve_source(copy).bands
     )  # the finest at which all three are
     for path in copy.glob("GRANULE/*/IMG_DATA/*/*_SCL_*"):
         path.unlink()
     with pytest.raises(sik.InputError, match=r"X\.SAFE: SCL missing"):
-        scenes.resolve_source(f"{copy}#scl=1")
+        sources.resolve_source(f"{copy}#scl=1")
     for path in copy.glob("GRANULE/*/IMG_DATA/*/*_B0[23]_*"):
         path.unlink()
     with pytest.raises(sik.InputError, match=r"X\.SAFE: B02, B03 missing in GRANULE"):
-        scenes.resolve_source(copy)
+        sources.resolve_source(copy)
     with pytest.raises(sik.InputError, match="own bands"):
-        scenes.resolve_source(f"{irish}#bands=4,3,2")
+        sources.resolve_source(f"{irish}#bands=4,3,2")
 
 
 @pytest.mark.parametrize(
@@ -229,10 +230,10 @@ def test_missing_bands_are_named(tmp_path, irish, ross):
         b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>',
     ],
 )
-def test_bad_metadata_are_told_in_one_line(tmp_path, content):
+def test_errors_of_metadata_are_one_line(tmp_path, content):
     (tmp_path / "MTD_MSIL2A.xml").write_bytes(content)
     with pytest.raises(sik.InputError, match=r"MTD_MSIL2A\.xml") as error:
-        scenes.resolve_source(tmp_path)
+        sources.resolve_source(tmp_path)
     assert "\n" not in str(error.value)
 
 
@@ -253,17 +254,17 @@ def test_level_1c(tmp_path):
     scene = sik.open_scene(tmp_path / "X.SAFE")
     numbers = (3000 - 3, 2000 - 2, 1000 - 1)
     assert scene.values[:, 0, 0].tolist() == [round(255 * number / 5000) for number in numbers]
-    assert scenes.resolve_source(tmp_path / "X.SAFE").nodata is None
+    assert sources.resolve_source(tmp_path / "X.SAFE").nodata is None
     assert safe.is_safe(tmp_path / "X.SAFE") and not safe.is_safe(tmp_path)
 
 
 def item(folder, names=("red", "green", "blue"), extra=None, **properties):
-    made = pystac.Item("one", None, None, datetime.datetime(2022, 1, 2), properties)
+    stac_item = pystac.Item("one", None, None, datetime.datetime(2022, 1, 2), properties)
     for number, (name, band) in enumerate(zip(names, ("B04", "B03", "B02"), strict=True)):
         file = folder / f"{band} ä.tif"
         write_tiff(file, np.full((1, 6, 6), 2000 + 1000 * number, np.uint16), nodata=0)
-        made.add_asset(name, pystac.Asset(f"./{file.name}", extra_fields=(extra or [{}] * 3)[number]))
-    (folder / "item.json").write_text(json.dumps(made.to_dict(include_self_link=False)))
+        stac_item.add_asset(name, pystac.Asset(f"./{file.name}", extra_fields=(extra or [{}] * 3)[number]))
+    (folder / "item.json").write_text(json.dumps(stac_item.to_dict(include_self_link=False)))
     return folder / "item.json"
 
 
@@ -275,58 +276,58 @@ def scaled(*reflectances):
     return [round(255 * value) for value in reflectances]
 
 
-def test_items_scale_in_all_ways_that_are_told(tmp_path, irish):
-    told = {"raster:bands": [{"scale": 0.0001, "offset": -0.1, "nodata": 0}]}
+def test_scaling_of_items_under_all_keys(tmp_path, irish):
+    older = {"raster:bands": [{"scale": 0.0001, "offset": -0.1, "nodata": 0}]}
     newer = {"raster:scale": 0.0001, "raster:offset": -0.1}
     within = {"bands": [{"raster:scale": 0.0001, "raster:offset": -0.1}]}
-    for extra in (told, newer, within):
+    for extra in (older, newer, within):
         path = item(tmp_path, extra=[extra] * 3)
         assert first_values(path) == scaled(0.1, 0.2, 0.3)
-    one = scenes.resolve_source(item(tmp_path, extra=[told] * 3))
+    one = sources.resolve_source(item(tmp_path, extra=[older] * 3))
     assert one.quantification == 10000 and one.offsets == (-1000,) * 3 and one.nodata == 0
-    other = scenes.resolve_source(str(one))
+    other = sources.resolve_source(str(one))
     assert str(one).startswith(str(tmp_path / "B04")) and (other.bands, other.offsets) == (
         one.bands,
         one.offsets,
     )
-    applied = item(tmp_path, extra=[told] * 3, **{"earthsearch:boa_offset_applied": True})
+    applied = item(tmp_path, extra=[older] * 3, **{"earthsearch:boa_offset_applied": True})
     assert first_values(applied) == scaled(0.2, 0.3, 0.4)
     assert first_values(item(tmp_path)) == scaled(0.2, 0.3, 0.4)
     assert first_values(f"{item(tmp_path)}#offset=-2000&white=0.5") == scaled(0, 0.2, 0.4)
     # As the Planetary Computer has it: keys of bands, no scale, the product's own metadata beside them.
     path = item(tmp_path, names=("B04", "B03", "B02"))
-    made = pystac.Item.from_file(path)
-    made.add_asset("product-metadata", pystac.Asset(str(irish / "MTD_MSIL2A.xml")))
-    assert scenes.Source.of_item(made).offsets == (-1000,) * 3
-    assert first_values(scenes.Source.of_item(made)) == scaled(0.1, 0.2, 0.3)
+    stac_item = pystac.Item.from_file(path)
+    stac_item.add_asset("product-metadata", pystac.Asset(str(irish / "MTD_MSIL2A.xml")))
+    assert scenes.Source.of_item(stac_item).offsets == (-1000,) * 3
+    assert first_values(scenes.Source.of_item(stac_item)) == scaled(0.1, 0.2, 0.3)
 
 
 def test_items_of_other_kinds(tmp_path):
     named = [{"eo:bands": [{"common_name": name}]} for name in ("red", "green", "blue")]
     path = item(tmp_path, names=("SR_B4", "SR_B3", "SR_B2"), extra=named)
     assert first_values(path) == scaled(0.2, 0.3, 0.4)
-    for options, told in (
+    for options, message in (
         ("#scl=1", "no asset scl or SCL"),
         ("#bands=TCI", "no asset visual"),
         ("#bands=1,2,3", "own"),
     ):
-        with pytest.raises(sik.InputError, match=rf"item\.json.*{told}"):
-            scenes.resolve_source(f"{path}{options}")
-    made = pystac.Item.from_file(path)
-    made.add_asset(
+        with pytest.raises(sik.InputError, match=rf"item\.json.*{message}"):
+            sources.resolve_source(f"{path}{options}")
+    stac_item = pystac.Item.from_file(path)
+    stac_item.add_asset(
         "visual", pystac.Asset(str(write_tiff(tmp_path / "TCI.tif", np.full((3, 6, 6), 255, np.uint8))))
     )
-    made.add_asset(
+    stac_item.add_asset(
         "scl", pystac.Asset(str(write_tiff(tmp_path / "SCL.tif", np.full((1, 6, 6), 9, np.uint8))))
     )
-    visual = scenes.Source.of_item(made, bands="visual", scl="1")
+    visual = scenes.Source.of_item(stac_item, bands="visual", scl="1")
     assert str(visual) == f"{tmp_path}/TCI.tif#scl={tmp_path}/SCL.tif" and visual.true_colour
     with scenes.open_reader(visual) as reader:
         assert (reader.scl() == 9).all() and (reader.pixels() == 255).all()
     for content in ("[]", "{}", "x", '{"type": "FeatureCollection", "features": []}'):
         path.write_text(content)
         with pytest.raises(sik.InputError, match=r"item\.json: no STAC item"):
-            scenes.resolve_source(path)
+            sources.resolve_source(path)
 
 
 def test_urls(tmp_path, served):
@@ -340,7 +341,7 @@ def test_urls(tmp_path, served):
         np.testing.assert_array_equal(sik.open_scene(text), local)
     path = item(tmp_path)
     assert first_values(f"{served}/{path.name}") == scaled(0.2, 0.3, 0.4)
-    assert str(scenes.resolve_source(f"{served}/{path.name}")).startswith(f"{served}/B04")
+    assert str(sources.resolve_source(f"{served}/{path.name}")).startswith(f"{served}/B04")
     marks = {scenes.fingerprint(f"{served}/{name}") for name in ("four.tif", "r.tif", "r.tif#bands=1,1,1")}
     assert len(marks) == 2
 
@@ -375,7 +376,7 @@ def test_buckets(tmp_path, monkeypatch):
         for file in tmp_path.iterdir():
             bucket.upload_file(str(file), f"a b/{file.name}")
         assert first_values(f"s3://ice/a b/{path.name}") == scaled(0.2, 0.3, 0.4)
-        one = scenes.resolve_source(f"s3://ice/a b/{path.name}")
+        one = sources.resolve_source(f"s3://ice/a b/{path.name}")
         assert one.bands[0][0] == "s3://ice/a b/B04 ä.tif" and len(scenes.fingerprint(one)) == 64
         for name in ("none.tif", "none.json"):
             with pytest.raises(sik.InputError, match=f"s3://ice/{name}.*check the address") as error:
@@ -385,7 +386,7 @@ def test_buckets(tmp_path, monkeypatch):
         server.stop()
 
 
-def test_a_server_that_never_answers_is_given_up(monkeypatch):
+def test_a_server_that_never_answers_times_out(monkeypatch):
     monkeypatch.setitem(reading.GDAL, "GDAL_HTTP_TIMEOUT", 1)
     monkeypatch.setattr(remote, "TIMEOUT_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -398,7 +399,7 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch):
             assert time.monotonic() - start < 20
 
 
-def test_microsofts_blobs_are_signed_when_they_are_opened(monkeypatch):
+def test_microsofts_blobs_are_signed_on_opening(monkeypatch):
     import planetary_computer
 
     monkeypatch.setattr(planetary_computer, "sign", lambda url: f"{url}?token")
@@ -407,7 +408,7 @@ def test_microsofts_blobs_are_signed_when_they_are_opened(monkeypatch):
         scenes.signed_url(blob) == f"{blob}?token"
         and scenes.signed_url("https://x.org/ä%20 b") == "https://x.org/%C3%A4%20%20b"
     )
-    source = scenes.resolve_source(f"{blob}#green=B03.tif&blue=B02.tif")
+    source = sources.resolve_source(f"{blob}#green=B03.tif&blue=B02.tif")
     assert "token" not in repr(source) and source.bands[1][0] == blob.replace("B04", "B03")
 
 
@@ -421,3 +422,20 @@ def test_fingerprints(tmp_path):
     assert scenes.fingerprint(f"{paths[2]}#green=b.tif&blue=a.tif") == several
     with pytest.raises(sik.InputError, match=r"none\.tif"):
         scenes.fingerprint(tmp_path / "none.tif")
+
+
+def test_a_quick_checksum_reads_size_time_and_both_ends(tmp_path):
+    path, content = tmp_path / "a.tif", bytearray(3 << 20)
+
+    def checksum(place=None, seconds=1):
+        changed = content.copy()
+        if place is not None:
+            changed[place] = 1
+        path.write_bytes(changed)
+        os.utime(path, (seconds, seconds))
+        return remote.digest(str(path), quick=True)
+
+    assert checksum() == checksum(3 << 19)  # the middle is not read
+    content += b"0"
+    marks = [checksum(), checksum(0), checksum(-1), checksum(seconds=2), remote.digest(str(path))]
+    assert len(set(marks)) == 5

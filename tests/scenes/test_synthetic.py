@@ -9,7 +9,7 @@ from seaicekit import scenes
 from seaicekit.scenes import synthetic
 
 
-def test_same_seed_same_scene_whatever_came_before():
+def test_a_seed_gives_the_same_scene_in_any_order():
     first = sik.scenes.synthetic_scene(11, (128, 150), cloud=0.3)
     sik.scenes.synthetic_scene(12, (128, 150))
     for one, other in zip(first, sik.scenes.synthetic_scene(11, (128, 150), cloud=0.3), strict=True):
@@ -30,7 +30,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("known", KNOWN)
-def test_pixels_stay_what_they_were(known):
+def test_pixels_have_known_hashes(known):
     scene, truth = scenes.synthetic_scene(7, (96, 112), **KNOWN[known])
     made = b"".join(each.tobytes() for each in (scene.values, truth.values, truth.coords["cloudy"].values))
     assert hashlib.sha256(made).hexdigest() == known
@@ -101,6 +101,6 @@ def test_scene_is_in_the_ross_sea(tmp_path):
 @pytest.mark.parametrize(
     "wrong", [{"cloud": 1.5}, {"cloud": -1}, {"shape": (4, 100)}, {"overlap": -1}, {"thickness": 3}]
 )
-def test_out_of_range(wrong):
+def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(sik.InputError, match=next(iter(wrong))):
         scenes.synthetic_scene(1, **({"shape": (64, 64)} | wrong))
