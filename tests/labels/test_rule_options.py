@@ -99,6 +99,18 @@ def test_further_classes_reach_rasters_tables_and_tiles(tmp_path):
     assert sik.load_labels(tmp_path / "labels").grey_ice[0] == table.grey_ice[0]
 
 
+def test_classes_named_as_parts_of_a_result_are_counted(tmp_path):
+    path, _ = sik.scenes.write_synthetic(tmp_path, 3, (120, 120))
+    names = ("warning", "pixels", "windows", "fatal", "counts", "key")
+    ranges = [Range(10 + n, name, "#123456", value=(40 * n, 40 * n + 39)) for n, name in enumerate(names)]
+    cuts = sik.Thresholds(ranges=ranges)
+    for block in (None, 50):
+        out = tmp_path / f"labels_{block}"
+        table = sik.autolabel([path], out, cuts, engine="serial", block=block, progress=False)
+        codes = sik.scenes.read_codes(table.labels[0])
+        assert [table[name][0] for name in names] == [(codes == 10 + n).sum() for n in range(len(names))]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
