@@ -21,7 +21,7 @@ class Window(NamedTuple):
         return slice(self.row, self.row + self.height), slice(self.col, self.col + self.width)
 
     def padded(self, halo: int, shape: tuple[int, ...], step: int = 1) -> Window:
-        """Return the rectangle grown by ``halo`` pixels and to multiples of ``step``, clipped to ``shape``."""
+        """Return the rectangle grown by ``halo`` pixels and to multiples of ``step``, within ``shape``."""
         row, col = max(0, self.row - halo) // step * step, max(0, self.col - halo) // step * step
         bottom = min(shape[0], -(-(self.row + self.height + halo) // step) * step)
         right = min(shape[1], -(-(self.col + self.width + halo) // step) * step)
