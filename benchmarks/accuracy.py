@@ -1,4 +1,4 @@
-"""How right the maps are, beside all that knows less: ``python -m benchmarks accuracy``.
+"""Accuracy of the maps, compared with simpler baselines: ``python -m benchmarks accuracy``.
 
 Scenes are made by the settings in ``study/benchmark.yaml``. The network's settings and the way of calibrating
 were chosen on the development scenes of "demo" (``--on development``); nothing was chosen on held-out scenes.

@@ -59,7 +59,7 @@ def name_of(file):
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Give each worker whole files, and all that share the demo to one (xdist's own groups need an older pytest)."""
+    """Give each worker whole files, and all that share the demo to one worker."""  # xdist's groups need older pytest
     from xdist.scheduler import LoadScopeScheduling
 
     class Together(LoadScopeScheduling):
@@ -114,7 +114,7 @@ def command(*arguments, cwd=None, timeout=580, module="seaicekit"):
 
 
 def command_here(*arguments, cwd="."):
-    """Run a command of ``seaicekit`` in this process, without the seconds that a new one needs for imports."""
+    """Run a command of ``seaicekit`` in this process, which has imported already."""
     from seaicekit import cli
 
     out, err = io.StringIO(), io.StringIO()

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def between_class_variances(counts):
-    """Return cut → between-class variance of a histogram (Otsu 1979), exact, of all cuts with two classes."""
+    """Return cut → exact between-class variance of a histogram, of all cuts with two classes (Otsu 1979)."""
     counts = [int(count) for count in counts]
     total, variances = sum(counts), {}
     for cut in range(256):

@@ -107,7 +107,7 @@ class Links(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, request):
-    """The pages, built as CONTRIBUTING.md says, but elsewhere, on the run that the environment names or on a demo."""
+    """The pages, built in another folder, on the run that the environment names or on a demo."""
     run = os.environ.get("SEAICEKIT_RUN") or str(request.getfixturevalue("demo")[0])
     command = re.search(
         r"^uv run (sphinx-build .*?)(?: +#.*)?$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE

@@ -7,7 +7,7 @@ from seaicekit.evaluation.references import evaluate
 from seaicekit.evaluation.rules import CALIBRATED, TABLE, compare, concentration, fit_table
 from seaicekit.evaluation.similarity import ssim
 from seaicekit.evaluation.strata import CLEAR_TILES, CLOUDY, CLOUDY_TILES, edges, stratified
-from seaicekit.evaluation.uncertainty import DRAWS, LEAST_RUNS, difference, over_seeds
+from seaicekit.evaluation.uncertainty import DRAWS, LEAST_RUNS, difference
 
 __all__ = [
     "CALIBRATED",
@@ -27,7 +27,6 @@ __all__ = [
     "fit_table",
     "headline",
     "normalised",
-    "over_seeds",
     "reliability",
     "ssim",
     "stratified",

@@ -133,9 +133,9 @@ def _similarity(
 
 
 def headline(assessment: dict) -> dict[str, float]:
-    """Return what people are told first of an assessment: key → share; empty without truth.
+    """Return an assessment's main scores: key → share; empty without truth.
 
-    Beside the accuracies stands what they hide where water is rare: ``water_recall``, the share of the
+    The accuracies hide two things where water is rare: ``water_recall``, the share of the
     truth's water that the map finds (left out if there is none), and ``concentration_error``, the map's ice
     concentration less the truth's, over all test pixels.
     """

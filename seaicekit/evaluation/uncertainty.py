@@ -148,39 +148,3 @@ def _place(score: str, class_name: str | None, legend: Sequence[SeaIceClass]) ->
     if class_name is not None:
         raise InputError(f"class_name: {score} is of all classes; leave it out")
     return ()
-
-
-def over_seeds(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Tabulate the scores of runs that differ in their seed, by mean and spread.
-
-    Parameters
-    ----------
-    runs : sequence of pandas.DataFrame
-        Tables of runs from `seaicekit.evaluation.compare`; at least three.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row a score, by what names it in the tables (``rule``, ``table``, ``stratum``, ``scene``, ``class``,
-        ``score``): ``runs`` in which it is defined, their ``mean``, ``sd`` (sample standard deviation),
-        ``least``, ``most``.
-
-    Raises
-    ------
-    InputError
-        Fewer than three runs, or runs with other rows.
-    """
-    import pandas as pd
-
-    if len(runs) < LEAST_RUNS:
-        raise InputError(
-            f"over_seeds: {len(runs)} runs show no spread; train with at least {LEAST_RUNS} seeds"
-        )
-    rows = [set(run[KEYS].itertuples(index=False)) for run in runs]
-    for number, each in enumerate(rows):
-        if each != rows[0]:
-            raise InputError(
-                f"over_seeds: run {number} has other rows than run 0; score all on the same scenes"
-            )
-    grouped = pd.concat(runs).groupby(KEYS, sort=False)["value"]
-    return grouped.agg(runs="count", mean="mean", sd="std", least="min", most="max").reset_index()

@@ -130,7 +130,7 @@ def search(
                         )
     except InputError:
         raise
-    except Exception as error:  # the library raises many kinds for a page that is no STAC API
+    except Exception as error:  # pystac-client raises many kinds of errors for such a page
         raise InputError(
             f"{url}: no answer from a STAC API there ({_root(error)}); check the address and the connection"
         ) from error
@@ -183,7 +183,7 @@ def parse_dates(dates: str | Sequence[str]) -> str:
         start, _, end = span.partition("/")
         if start > end and {"", ".."}.isdisjoint((start, end)):
             raise ValueError
-    except Exception:  # the library raises bare Exceptions
+    except Exception:  # pystac-client raises plain Exception
         raise InputError(f"{dates}: no dates; give '2019-11', '2019-11-01/2019-11-30' or a pair") from None
     return span
 

@@ -1,4 +1,4 @@
-"""Synthetic sea-ice scenes: the truth is drawn first, and the pixels are made from it.
+"""Synthetic sea-ice scenes: a map of classes is drawn, and the pixels are made from it.
 
 Physical are: floe diameters follow a power law (exponent as observed for pack ice, Rothrock &
 Thorndike 1984, doi:10.1029/JC089iC04p06477); leads cut across floes and some have frozen over; young

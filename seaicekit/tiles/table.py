@@ -93,7 +93,7 @@ def index_tiles(
 
 
 def read_tiles(path: str | os.PathLike) -> pd.DataFrame:
-    """Read a table that `index` wrote.
+    """Read a table that `index_tiles` wrote.
 
     Raises
     ------

@@ -22,6 +22,13 @@ def test_what_is_over_the_limits_is_named():
     assert list(size.exceeding(f"#{'x' * 110}\nx = 1  # fmt: skip")) == [(size.LINES, "1"), (size.SKIPS, "2")]
 
 
+def test_the_code_is_within_the_limits():
+    _, found = size.run(size.PARTS)
+    for part in size.PARTS:
+        for what, most in size.LIMITS.items():
+            assert len(found[part][what]) <= most, (part, found[part][what])
+
+
 def test_size_and_imports_are_commands(tmp_path):
     done = command("size", "--part", "benchmarks", module="benchmarks")
     assert done.returncode == 0 and "| benchmarks | study: statements |" in done.stdout

@@ -342,29 +342,6 @@ def test_a_run_is_scored_on_its_test_tiles(small):
     assert "water_recall" not in evaluation.headline(found | {"confusion": dry})
 
 
-def test_seeds_give_mean_and_spread():
-    values, tables = [], []
-    for seed in range(3):
-        a, _, truths = synthetic(6, 8, rate_a=0.1 + 0.05 * seed)
-        values.append(sik.evaluate(a, truths)["accuracy"])
-        tables.append(evaluation.compare({"U-Net": a}, truths, images=None, draws=10))
-    found = evaluation.over_seeds(tables)
-    assert len(found) == len(tables[0])
-    fixed = found[
-        found.rule.eq("majority class") & found.score.eq("accuracy") & found.stratum.eq("all")
-    ].iloc[0]
-    assert fixed.sd == 0
-    net = found[found.rule.eq("U-Net") & found.score.eq("accuracy") & found.stratum.eq("all")].iloc[0]
-    assert (net["mean"], net.sd, net.least, net.most) == pytest.approx(
-        (np.mean(values), np.std(values, ddof=1), min(values), max(values))
-    )
-    assert net.runs == 3
-    with pytest.raises(sik.InputError, match="at least 3"):
-        evaluation.over_seeds(tables[:2])
-    with pytest.raises(sik.InputError, match="run 2 has other rows"):
-        evaluation.over_seeds([*tables[:2], tables[2][5:]])
-
-
 def test_wrong_input():
     a, b, truths = synthetic(2, 0)
     tile = pd.DataFrame([{"scene": "x", "row": 0, "col": 0, "height": 9, "width": 9, "cloud": 0.0}])

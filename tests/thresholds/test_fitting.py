@@ -65,7 +65,7 @@ def test_a_tenth_of_wrong_clicks_costs_little(cases, name):
 
 
 def test_the_population_says_how_common_the_classes_are():
-    """Where the classes overlap, even clicks put the cut in the middle, and the pixels put it where it belongs."""
+    """Where classes overlap, even clicks put the cut in the middle; the scene's pixels correct it."""
     rng = np.random.default_rng(3)
     counts = [400, 600, 29_000]
     values = np.concatenate(

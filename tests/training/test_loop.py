@@ -74,7 +74,7 @@ def run_in_a_process(code):
 
 
 def test_ipyparallel_names_a_killed_rank_and_horovodrun_goes_on(small, tmp_path):
-    """Resumed after a kill in mid-epoch, two ranks end with equal weights; the watcher loads nothing heavy."""
+    """Two ranks that resume after a kill end with equal weights; the watcher loads nothing heavy."""
     index = str(small[0] / "tiles.parquet")
     printed = run_in_a_process(f"""
         import json, os, signal, sys, time
