@@ -20,7 +20,6 @@ from seaicekit.thresholds.scoring import (
     LEVELS,
     best_cuts,
     best_pair,
-    binomial_interval,
     check_histogram,
     count_points,
     count_right,
@@ -48,27 +47,16 @@ class Fit:
     ----------
     water_max, thin_max : int
         The cuts.
-    accuracy : float, 0 to 1
-        Share of the points that the cuts classify right. With a population each class counts by its
-        estimated share of the population, so that this estimates the accuracy there. The points are those
-        of the fit, so it is too high, the more so the fewer they are.
-    accuracy_range : (float, float)
-        95 % bootstrap interval of that accuracy over the points; see `Score`.
     water_range, thin_range : (int, int)
         95 % bootstrap intervals of the cuts, each resample of the points fitted anew.
-    shares : (float, float, float)
-        Shares of the classes that were assumed: of the points, or estimated from the population.
     messages : tuple of str
         Warnings: classes of few points, points that contradict others.
     """
 
     water_max: int
     thin_max: int
-    accuracy: float
-    accuracy_range: tuple[float, float]
     water_range: tuple[int, int]
     thin_range: tuple[int, int]
-    shares: tuple[float, float, float]
     messages: tuple[str, ...] = ()
 
 
@@ -114,9 +102,7 @@ def fit_cuts(
     low, high = _resample(used, used_population, start, smoother, shares, np.random.default_rng(seed))
     # A cut lies in its interval, also where all resamples fall to one side of it.
     water, thin = ((min(a, cut), max(b, cut)) for a, b, cut in zip(low, high, cuts, strict=True))
-    accuracy, accuracy_range = _weighted(points, cuts, shares, seed + 1)
-    messages = _messages(points, cuts, likeness < LIKENESS)
-    return Fit(*cuts, accuracy, accuracy_range, water, thin, tuple(shares.tolist()), messages)
+    return Fit(*cuts, water, thin, _messages(points, cuts, likeness < LIKENESS))
 
 
 def _solve(
@@ -252,18 +238,6 @@ def _resample(
     cuts = [_guarded(one, tuple(pair), start) for one, pair in zip(drawn, pairs, strict=True)]
     low, high = np.percentile(cuts, [2.5, 97.5], axis=0)
     return np.floor(low).astype(int).tolist(), np.ceil(high).astype(int).tolist()
-
-
-def _weighted(
-    points: np.ndarray, cuts: tuple[int, int], shares: np.ndarray, seed: int
-) -> tuple[float, tuple[float, float]]:
-    """Return the accuracy of cuts on points, weighted by the classes' shares, and its bootstrap interval."""
-    present = points.any(axis=1)
-    counts, right = points.sum(axis=1)[present].astype(int), count_right(points, cuts)[present]
-    shares = shares[present] / max(shares[present].sum(), 1e-12)
-    accuracy = float(shares @ (right / counts)) if right.sum() < counts.sum() else 1.0
-    drawn = np.random.default_rng(seed).binomial(counts, right / counts, (1000, len(counts)))
-    return accuracy, binomial_interval(drawn / counts @ shares, accuracy, int(counts.sum()))
 
 
 def _messages(points: np.ndarray, cuts: tuple[int, int], strange: bool) -> tuple[str, ...]:

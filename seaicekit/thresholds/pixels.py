@@ -30,6 +30,7 @@ class ScenePixels:
     def __init__(self, scenes: Paths):
         self.scenes = name_scenes(scenes)
         self._grids: dict[str, Grid] = {}
+        self._broken: dict[str, str] = {}
         self._read: dict[Pixel, tuple[int, ...]] = {}
 
     def rgb(self, pixel: Pixel) -> tuple[int, ...]:
@@ -63,32 +64,32 @@ class ScenePixels:
             refused = dict.fromkeys(unread, str(error))
         return refused
 
-    def grid(self, scene: Any, broken: dict[str, str] | None = None) -> Grid:
-        """Return a scene's grid.
+    def retry(self) -> None:
+        """Try scenes again that could not be opened; between calls none is tried twice, as servers fail slowly."""
+        self._broken.clear()
 
-        ``broken`` keeps the errors of scenes that could not be opened, so that none is tried twice: a server
-        may take long to fail.
+    def grid(self, scene: Any) -> Grid:
+        """Return a scene's grid.
 
         Raises
         ------
         InputError
             There is no such scene, or it cannot be opened.
         """
-        broken = {} if broken is None else broken
         if not isinstance(scene, str) or scene not in self.scenes:
             raise InputError(f"in {scene!r}, which is not among the scenes {', '.join(self.scenes)}")
+        if scene in self._broken:
+            raise InputError(self._broken[scene])
         if scene not in self._grids:
             try:
-                if scene not in broken:
-                    with open_reader(self.scenes[scene]) as reader:
-                        self._grids[scene] = Grid(reader)
+                with open_reader(self.scenes[scene]) as reader:
+                    self._grids[scene] = Grid(reader)
             except InputError as error:
-                broken[scene] = str(error)
-            if scene in broken:
-                raise InputError(broken[scene])
+                self._broken[scene] = str(error)
+                raise
         return self._grids[scene]
 
-    def place(self, feature: dict, broken: dict[str, str]) -> Pixel:
+    def place(self, feature: dict) -> Pixel:
         """Return the pixel of a GeoJSON feature.
 
         Raises
@@ -100,7 +101,7 @@ class ScenePixels:
         scene, row, col = (properties.get(name) for name in ("scene", "row", "col"))
         row, col = as_integer(row), as_integer(col)
         if scene is not None:
-            grid = self.grid(scene, broken)
+            grid = self.grid(scene)
             located = feature.get("geometry") is not None
             if row is not None and col is not None:
                 inside = grid.holds(row, col)
@@ -115,9 +116,9 @@ class ScenePixels:
         lonlat = point_coordinates(feature)
         for name in self.scenes if scene is None else [scene]:
             with suppress(InputError):
-                if pixel := self.grid(name, broken).at(*lonlat):
+                if pixel := self.grid(name).at(*lonlat):
                     return name, *pixel
-        raise InputError("outside the scenes" + " that can be opened" * bool(broken))
+        raise InputError("outside the scenes" + " that can be opened" * bool(self._broken))
 
 
 def _read_pixel(reader: SceneReader, row: int, col: int) -> tuple[int, ...]:

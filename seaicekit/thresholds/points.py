@@ -8,7 +8,6 @@ import operator
 import os
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +139,7 @@ class ReferencePoints:
             raise InputError(f"row, col, code: must be whole numbers ({error})") from None
         if code not in self._names:
             raise InputError(f"code: no class {code}; there are {self._names}")
+        self._pixels.retry()
         grid, key = self._pixels.grid(scene), (scene, row, col)
         if not grid.holds(row, col):
             size = f"{grid.shape[0]} x {grid.shape[1]}"
@@ -270,19 +270,20 @@ class ReferencePoints:
     def _autosave(self) -> None:
         if self.path is None:
             return
-        way = "the points are kept in memory: save them under another path"
+        path, way = as_path(self.path), "the points are kept in memory: save them under another path"
         try:
-            with suppress(FileNotFoundError):
-                if as_path(self.path).read_bytes() != self._written:
-                    cause = "was changed by another program, so it is not overwritten"
-                    raise UnsavedError(f"{self.path}: {cause}; load it to take its points in, or {way}")
-            self.save()
-        except UnsavedError:
-            raise
+            changed = path.exists() and path.read_bytes() != self._written
+            if not changed:
+                self.save()
         except OSError as error:
             raise UnsavedError(f"{self.path}: cannot be read again ({error.strerror}); {way}") from error
         except InputError as error:
             raise UnsavedError(f"{error}; {way}") from error
+        if changed:
+            raise UnsavedError(
+                f"{self.path}: was changed by another program, so it is not overwritten; load it to take its "
+                f"points in, or {way}"
+            )
 
     def _remember(self, path: str | os.PathLike, content: bytes) -> None:
         """Keep the contents of the points' own file."""
@@ -306,12 +307,12 @@ class ReferencePoints:
         """Read a file; return the points and the unplaced features after that."""
         content, features = parse_geojson(path)
         placed, unusable = [], []
-        broken: dict[str, str] = {}
+        self._pixels.retry()
         for feature in features:
             try:
                 placed.append(
                     (
-                        self._pixels.place(feature, broken),
+                        self._pixels.place(feature),
                         self._class(get_object(feature, "properties")),
                         feature,
                     )

@@ -71,9 +71,10 @@ def score_classes(
     np.add.at(confusion, ([index[c] for c in classes.tolist()], [index[c] for c in predicted.tolist()]), 1)
     count, right = len(classes), int(np.trace(confusion))
     drawn = np.random.default_rng(seed).binomial(count, right / count, 1000) / count
-    return Score(
-        right / count, binomial_interval(drawn, right / count, count), confusion.tolist(), codes, count
-    )
+    low, high = np.percentile(drawn, [2.5, 97.5]).tolist()
+    low = 0.025 ** (1 / count) if right == count else low
+    high = 1 - 0.025 ** (1 / count) if right == 0 else high
+    return Score(right / count, (low, high), confusion.tolist(), codes, count)
 
 
 def best_cuts(values: np.ndarray, truth: np.ndarray) -> tuple[int, int, float]:
@@ -206,13 +207,3 @@ def count_right(points: np.ndarray, cuts: tuple[int, int]) -> np.ndarray:
     return np.array(
         [points[0, : water + 1].sum(), points[1, water + 1 : thin + 1].sum(), points[2, thin + 1 :].sum()]
     )
-
-
-def binomial_interval(drawn: np.ndarray, accuracy: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of an accuracy on ``count`` points, from resampled accuracies; see `Score`."""
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    if accuracy == 1:
-        low = 0.025 ** (1 / count)
-    if accuracy == 0:
-        high = 1 - 0.025 ** (1 / count)
-    return float(low), float(high)

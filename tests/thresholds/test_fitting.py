@@ -163,7 +163,6 @@ def test_any_points_give_cuts_and_intervals_that_hold_them(points, pixels):
     assert 0 <= found.water_max <= found.thin_max <= 255
     for cut, (low, high) in ((found.water_max, found.water_range), (found.thin_max, found.thin_range)):
         assert 0 <= low <= cut <= high <= 255
-    assert 0 <= found.accuracy_range[0] <= found.accuracy_range[1] <= 1
 
 
 def test_intervals_cover_what_more_points_would_find(cases):
