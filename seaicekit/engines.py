@@ -155,7 +155,7 @@ def _spark_map(
         context.setJobGroup(group, f"{function.__name__}, {len(tasks)} tasks")
         return frame.collect()
 
-    # Collected in a thread, so that this one can report the progress and receive Ctrl-C.
+    # Collected in a thread, while this one reports progress and handles Ctrl-C.
     with ThreadPoolExecutor(1) as pool:
         collected, done = pool.submit(collect), 0.0
         try:

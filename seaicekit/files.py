@@ -16,6 +16,7 @@ from typing import Any
 
 FREE_SPACE = "free some space and run the same again, what is finished stays"
 PARTIAL = ".partial-"  # begins the name of each folder of an unfinished file
+LOCK = ".lock"  # the file by which a run of `autolabel` holds its folder; it stays there
 RUN_MARKER = ".seaicekit-run"  # the file that marks a run's folder
 SCHEMES = ("s3", "gs", "https", "http")  # of URLs that are read and written
 STORES = {"s3": "s3fs", "gs": "gcsfs"}  # scheme → the module that fsspec needs for it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import inspect
+import os
 import textwrap
 from datetime import date
 from types import UnionType
@@ -59,7 +60,17 @@ class Parameters(pydantic.BaseModel):
             Any model; fields that this class does not have are left out. Without it defaults are taken.
         **changes
             Values that win.
+
+        Raises
+        ------
+        InputError
+            Something else than a model, or a value that is not allowed.
         """
+        if not isinstance(values, Parameters | None):
+            raise InputError(
+                f"{cls.__name__}: must be a model of parameters, not {type(values).__name__}; "
+                "give single values as keywords, name=value"
+            )
         shared = cls.model_fields.keys() & (values.model_fields_set if values else set())
         return cls(**{name: getattr(values, name) for name in shared} | changes)
 
@@ -68,10 +79,11 @@ class Parameters(pydantic.BaseModel):
     def _convert(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         """Convert what YAML and NumPy write otherwise than Python, where nothing is lost by it."""
         types = _types(cls, str(info.field_name))
-        if hasattr(value, "dtype") and getattr(value, "ndim", None) == 0:  # a NumPy number
-            value = value.item()
-        if isinstance(value, list) and any(get_origin(kind) is tuple for kind in types):
-            return tuple(value)
+        value = _number(value)
+        if isinstance(value, list | tuple) and any(get_origin(kind) is tuple for kind in types):
+            return tuple(map(_number, value))
+        if isinstance(value, os.PathLike) and str in types:
+            return os.fspath(value)
         if value is False and any("off" in get_args(kind) for kind in types):  # YAML reads off as false
             return "off"
         if isinstance(value, date | int) and not isinstance(value, bool) and types <= {str, type(None)}:
@@ -96,6 +108,11 @@ def divide(values: dict[str, Any], *models: type[Parameters]) -> list[dict[str, 
         if not any(name in model.model_fields for model in models):
             raise InputError(_unknown(name, *models))
     return [{name: value for name, value in values.items() if name in model.model_fields} for model in models]
+
+
+def _number(value: Any) -> Any:
+    """Return a NumPy number as Python's; all else as it is."""
+    return value.item() if hasattr(value, "dtype") and getattr(value, "ndim", None) == 0 else value
 
 
 def _types(model: type[Parameters], name: str) -> set[Any]:

@@ -23,9 +23,12 @@ FUNCTIONS = {
     "sik.maps.save_html({'scene': scene}, folder / 'map.html')": "lab",
     "sik.tiles.index_tiles(table, folder / 'tiles.parquet')": "train",
     "sik.train(scene, folder / 'model')": "train",
+    "sik.training.build()": "train",
     "sik.predict(model, [scene], folder / 'maps')": "train",
     "sik.pipeline.run(folder / 'run', {})": "batch",
     "sik.pipeline.serve_tuner({})": "lab",
+    "sik.maps.live_curves()": "lab",
+    "sik.lessons.tuner_link()": "lab",
 }
 
 

@@ -128,7 +128,7 @@ def test_bad_scenes_are_set_aside_with_a_reason(bad, tmp_path, engine):
         assert word in reason and "\n" not in reason and len(reason) < 400, (name, reason)
         assert Path(str(path)).name in reason, (name, reason)
     assert table.error[list(good)].isna().all()
-    assert {path.name for path in out.iterdir()} == {f"{name}.tif" for name in good} | {"labels.csv"}
+    assert {path.name for path in out.iterdir()} == {f"{name}.tif" for name in good} | {"labels.csv", ".lock"}
     assert table.nodata["nan"] == 5 * 60 and table.nodata["void"] == 400
     assert table.thin_ice["one"] == 1 and table.loc["seven", ["thin_ice", "thick_ice"]].sum() == 21
 
@@ -140,7 +140,7 @@ def test_bad_scenes_raise_on_request(bad, tmp_path):
     with pytest.raises(sik.InputError, match=r"none of the other 1.*labels\.csv"):
         two = {name: bad[name][0] for name in ("cut_png", "huge")}
         sik.autolabel(two, tmp_path / "out", engine="serial", errors="quarantine", progress=False)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["labels.csv"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"labels.csv", ".lock"}
     assert sik.load_labels(tmp_path / "out").error.notna().all()
     for names in ({"../x": 1}, {".x": 1}, {"a/b": 1}):
         with pytest.raises(sik.InputError, match="no name for a scene"):
@@ -194,7 +194,7 @@ def test_a_full_disk_keeps_finished_labels(tiny_disk, tmp_path, block):
                 errors="quarantine",
             )
         assert "\n" not in str(error.value)
-        assert [path.name for path in (tiny_disk / "out").iterdir()] == ["a.tif"]
+        assert {path.name for path in (tiny_disk / "out").iterdir()} == {"a.tif", ".lock"}
     assert sik.scenes.read_codes(tiny_disk / "out" / "a.tif").shape == (60, 60)
 
 

@@ -1,4 +1,5 @@
 import datetime
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -61,16 +62,40 @@ def test_a_wrong_value_is_one_line_that_names_what_is_allowed(name, value, messa
         ("dates", 2019, "2019"),
         ("dates", datetime.date(2019, 11, 5), "2019-11-05"),
         ("pair", [1, 99], (1, 99)),
+        ("pair", (np.int64(1), np.float32(99)), (1, 99)),
+        ("dates", Path("a/b"), str(Path("a/b"))),
     ],
 )
 def test_what_yaml_and_numpy_write_otherwise_is_converted(name, value, expected):
     found = getattr(Sample(**{name: value}), name)
     assert found == expected and type(found) is type(expected)
+    assert not any(isinstance(each, np.generic) for each in found) if name == "pair" else True
 
 
 def test_a_model_is_made_of_the_shared_fields_of_another():
     assert Part.of(Sample(epochs=5), more=1) == Part(epochs=5, more=1)
     assert Part.of(None, rate=0.5) == Part(rate=0.5) and Part.of(Sample()) == Part()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: sik.label(None, "cuts.json"),
+            "thresholds: must be Thresholds or a Rule, not str; read a file",
+        ),
+        (lambda: sik.label(None, {"water_max": 3}), "thresholds: .*, not dict; .*Thresholds.from_dict"),
+        (
+            lambda: sik.autolabel([], "out", None, "serial"),
+            "EngineOptions: .*, not str; give single values as",
+        ),
+        (lambda: sik.train(__file__, "out", 2), "TrainOptions: must be a model of parameters, not int; give"),
+    ],
+)
+def test_something_else_than_a_model_is_one_line_on_what_to_pass(call, message):
+    with pytest.raises(sik.InputError, match=message) as error:
+        call()
+    assert "\n" not in str(error.value)
 
 
 def test_values_are_divided_by_the_models_that_have_them():

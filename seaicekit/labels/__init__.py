@@ -20,7 +20,7 @@ from seaicekit.labels.cloud_filter import (
     to_grey,
 )
 from seaicekit.labels.rule import VERSION, Rule, RuleOptions, SceneRule
-from seaicekit.labels.tasks import provenance
+from seaicekit.labels.tasks import label_provenance
 
 __all__ = [
     "VERSION",
@@ -39,11 +39,11 @@ __all__ = [
     "histogram",
     "label",
     "label_array",
+    "label_provenance",
     "label_raw",
     "load_labels",
     "measure",
     "pixel_size",
-    "provenance",
     "scene_pixel_size",
     "stretch_bands",
     "stretch_limits",

@@ -65,7 +65,7 @@ def autolabel(
     thresholds : Thresholds or seaicekit.labels.Rule
         The cuts, or the whole rule; the paper's if none are given.
     engine_options : seaicekit.labels.EngineOptions, optional
-        Who labels, and in which blocks; processes if nothing is said.
+        Who labels, and in which blocks; processes where no ``engine`` is set.
     errors : "raise" or "quarantine"
         A scene that cannot be read ends the work, or is left out with its reason in the table. What is
         labelled stays in both cases.
@@ -91,7 +91,8 @@ def autolabel(
     """
     of_rule, of_engine = divide(options, Rule, EngineOptions)
     rule = Rule.of(thresholds, **of_rule)
-    how = EngineOptions.of(engine_options or EngineOptions(engine="processes"), **of_engine)
+    how = EngineOptions.of(engine_options, **of_engine)
+    engine: Engine = how.engine if "engine" in how.model_fields_set else "processes"
     if errors not in get_args(Errors):
         raise InputError(f"errors: must be one of {', '.join(get_args(Errors))}, not {errors!r}")
     named = {name: str(path) for name, path in scenes.name_scenes(paths).items()}
@@ -103,7 +104,7 @@ def autolabel(
     form = "{n:.0f}/{total} scenes{postfix} [{elapsed}]"
     with (
         hold_folder(out_dir) as scratch,
-        engines.mapper(how.engine, how.workers, how.master) as mapped,
+        engines.mapper(engine, how.workers, how.master) as mapped,
         tqdm(total=len(named), bar_format=form, disable=not progress) as bar,
     ):
         scene_tasks = [

@@ -122,9 +122,9 @@ def decide(measured: Measured, counts: np.ndarray, rule: Rule) -> tuple[np.ndarr
         cv2.copyTo(after, undecided, labels[rows])
         differs = cv2.compare(after, codes & (UNDECIDED - 1), cv2.CMP_NE)
         changed += cv2.countNonZero(cv2.bitwise_and(differs, undecided))
-        if found := cv2.countNonZero(opaque):
+        if hidden_in_strip := cv2.countNonZero(opaque):
             labels[rows] |= opaque
-            hidden += found
+            hidden += hidden_in_strip
     return labels, {"changed": changed, "opaque_cloud": hidden}
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from seaicekit.files import FREE_SPACE, PARTIAL, InputError, as_path, is_url, output_path, remote_errors
+from seaicekit.files import FREE_SPACE, LOCK, PARTIAL, InputError, as_path, is_url, output_path, remote_errors
 
-SCRATCH, LOCK = ".scratch", ".lock"
+SCRATCH = ".scratch"
 
 
 class RunError(InputError):
@@ -26,7 +26,7 @@ class RunError(InputError):
 def hold_folder(out_dir: str | os.PathLike) -> Iterator[str]:
     """Hold an output folder for one run; yield its scratch folder, which is removed at the end.
 
-    What a killed run left there is removed at the start; its lock ended with its process. A folder in an
+    What a killed run left there is removed at the start; the system released its lock. The lock file stays. A folder in an
     object store cannot be locked, so two runs must not write into it at the same time.
 
     Raises
@@ -74,7 +74,7 @@ def _lock(folder: Path, name: str | os.PathLike) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-        (folder / LOCK).unlink(missing_ok=True)  # while it is held, so that the next run takes a new file
+        # The file stays. If it were removed, two runs could lock two files of the same name.
         lock.release()
 
 

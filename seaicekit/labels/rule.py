@@ -83,6 +83,11 @@ class Rule(RuleOptions):
         """Make a rule of cuts, or of another rule or options, and what differs from it."""
         if isinstance(values, Thresholds):
             return cls(values, **changes)
+        if not isinstance(values, Parameters | None):
+            raise InputError(
+                f"thresholds: must be Thresholds or a Rule, not {type(values).__name__}; "
+                "read a file by Thresholds.load, a dict by Thresholds.from_dict"
+            )
         return super().of(values, **changes)
 
     def to_dict(self) -> dict:

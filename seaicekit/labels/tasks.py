@@ -29,7 +29,7 @@ from seaicekit.labels.folder import RunError, load_array, save_array
 from seaicekit.labels.rule import VERSION, Rule, SceneRule
 from seaicekit.scenes import SceneReader, Window
 
-TAG = "SEAICEKIT"  # the tag of a raster in which `provenance` is kept, as JSON
+TAG = "SEAICEKIT"  # the tag of a raster in which `label_provenance` is kept, as JSON
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def start_scene(task: SceneTask) -> Labelled | ScenePlan | Failure:
             json.dumps([reader.content_key(), task.rule.to_dict(), filtered, VERSION]).encode()
         ).hexdigest()
         warning = scenes.saturation_warning(reader) if reader.source.true_colour else None
-        made = provenance(task.labels)
+        made = label_provenance(task.labels)
         if made and made["key"] == key:
             return Labelled(made["counts"], reader.shape[0] * reader.shape[1], warning)
         scene_rule = task.rule.for_scene(metres, _stretch(reader, task.rule))
@@ -177,8 +177,8 @@ def decide_scene(scene: tuple[ScenePlan, np.ndarray]) -> Labelled | Failure:
     for window in plan.windows:
         marked, difference = load_array(plan.task.scratch_file(*window))
         measured = Measured(marked, difference, counts)
-        codes[window.slices], found = decide(measured, counts, plan.task.rule)
-        pixels.update(found)
+        codes[window.slices], pixel_counts = decide(measured, counts, plan.task.rule)
+        pixels.update(pixel_counts)
     with scenes.open_reader(plan.task.path) as reader:
         return _write(plan, reader, codes, pixels)
 
@@ -206,7 +206,7 @@ def _write(plan: ScenePlan, reader: SceneReader, codes: np.ndarray, pixels: dict
     return Labelled(counts, plan.pixels, plan.warning)
 
 
-def provenance(path: str | os.PathLike) -> dict | None:
+def label_provenance(path: str | os.PathLike) -> dict | None:
     """Return what a label raster was made of: ``key``, ``rule``, ``ends``, ``counts``.
 
     None if it was not made by `seaicekit.autolabel`.

@@ -18,7 +18,7 @@ import numpy as np
 from seaicekit import thresholds
 from seaicekit.classes import LEGEND, NODATA, OPEN_WATER, THICK_ICE
 from seaicekit.evaluation import evaluate
-from seaicekit.files import InputError
+from seaicekit.files import InputError, require
 from seaicekit.lessons import laws
 from seaicekit.lessons.material import labelled_pixels
 from seaicekit.maps import parent
@@ -78,6 +78,7 @@ def tuner_link(notebook: str = "tuner.ipynb") -> Any:
     -------
     IPython.display.HTML, or Note without a server
     """
+    require("lab", "a link to the tuner", "IPython")
     from IPython.display import HTML
 
     server = parent()

@@ -38,7 +38,7 @@ Engine = Literal["serial", "spark"]
 Errors = Literal["raise", "quarantine"]
 ITEMS = "maps.json"
 VERSION = 1  # of the maps: raised whenever a map changes, so that maps are made anew
-OWN = ("seaicekit.json", "metadata.json")  # of a model's file: the card, and when it was saved
+IGNORED_MEMBERS = ("seaicekit.json", "metadata.json")  # of a model's file: the card, and when it was saved
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ class Task:
 class Map:
     """A scene's map in memory: (rows, columns) uint8 codes and per cents, 255 no data.
 
-    ``sure`` is the sum of the valid pixels' confidences, 0 to 1 each; ``key`` is a checksum of all that the
-    map depends on; ``current`` says that its rasters are there already; ``item`` is its STAC item.
+    ``confidence_sum`` is the sum of the valid pixels' confidences, 0 to 1 each; ``key`` is a checksum of all
+    that the map depends on; ``current`` says that its rasters are there already; ``item`` is its STAC item.
     """
 
     codes: np.ndarray
     percent: np.ndarray
-    sure: float
+    confidence_sum: float
     key: str
     current: bool
     crs: Any = None
@@ -106,7 +106,8 @@ def predict(
 
     A map that is there already is left as it is if it was made of the same scene (by size, time, first and
     last MiB of its files), model and options by the same version of this package's maps, and if both its
-    rasters can be read to their ends. So a call that was stopped goes on with the same call.
+    rasters can be read to their ends. So a call that was stopped goes on with the same call. A copy of scenes
+    or maps with new times (plain ``cp``, ``git clone``) is mapped anew; ``cp -p`` and ``rsync -t`` keep them.
 
     Parameters
     ----------
@@ -163,7 +164,7 @@ def predict(
             else _spark(model, tasks, master, bar.update)
         )
         for task, row in zip(tasks, made, strict=True):
-            if row.get("error"):  # what an earlier call made of the scene is no longer so
+            if row.get("error"):  # Remove the outdated map.
                 for file in (task.record, *task.files.values()):
                     as_path(file).unlink(missing_ok=True)
             if "fatal" in row or (errors == "raise" and row.get("error")):
@@ -218,7 +219,11 @@ def _model_checksum(model: Model, card: Card) -> str:
         content = [model[0].to_json(), hashlib.sha256(b"".join(weights)).hexdigest()]
     else:
         with zipfile.ZipFile(model) as archive:
-            content = [(each.filename, each.CRC) for each in archive.infolist() if each.filename not in OWN]
+            content = [
+                (each.filename, each.CRC)
+                for each in archive.infolist()
+                if each.filename not in IGNORED_MEMBERS
+            ]
     described = card.to_dict()
     described = {name: described[name] for name in ("legend", "inputs", "rule", "normalisation", "size")}
     return hashlib.sha256(json.dumps([content, described]).encode()).hexdigest()
@@ -298,9 +303,9 @@ def _read_current(task: Task, key: str) -> Map | None:
         if record.get("key") != key or record.get("rasters") != task.made():
             return None
         codes, percent = (scenes.read_codes(file) for file in task.files.values())
-    except InputError:  # missing, or cut off
+        return Map(codes, percent, record["confidence_sum"], key, True)
+    except (InputError, KeyError):  # missing, cut off, or a record without the sum
         return None
-    return Map(codes, percent, record["sure"], key, True)
 
 
 def _classify(
@@ -308,23 +313,23 @@ def _classify(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return a scene's codes and per cents, (rows, columns) uint8, and the sum of its confidences."""
     order = np.array([entry.code for entry in card.legend], np.uint8)
-    image, void = _image(task, reader, card)
-    codes, percent, sure = np.empty(reader.shape, np.uint8), np.empty(reader.shape, np.uint8), 0.0
+    image, is_nodata = _image(task, reader, card)
+    codes, percent, confidence_sum = np.empty(reader.shape, np.uint8), np.empty(reader.shape, np.uint8), 0.0
     for rows, probabilities in blend.strips(network, image, reader.shape, card, task.size):
         window = scenes.Window(rows.start, 0, rows.stop - rows.start, reader.shape[1])
-        nodata, best = void(window), probabilities.max(axis=-1)
+        nodata, best = is_nodata(window), probabilities.max(axis=-1)
         codes[rows] = np.where(nodata, NODATA, order[probabilities.argmax(axis=-1)])
         percent[rows] = np.where(nodata, NODATA, (100 * best).round())
-        sure += float(best[~nodata].sum(dtype=np.float64))
+        confidence_sum += float(best[~nodata].sum(dtype=np.float64))
         tick(window.height / reader.shape[0])
-    return codes, percent, sure
+    return codes, percent, confidence_sum
 
 
 def _image(task: Task, reader: SceneReader, card: Card) -> tuple[blend.Image, blend.Image]:
     """Return what gives windows of a scene as the network sees it, and of where the map has no data."""
     if card.inputs == "filtered":
-        image, void = _filtered(task, reader, card.rule or labels.Rule())
-        return lambda window: image[window.slices], lambda window: void[window.slices]
+        image, is_nodata = _filtered(task, reader, card.rule or labels.Rule())
+        return lambda window: image[window.slices], lambda window: is_nodata[window.slices]
     # Window by window, for a scene may be larger than memory.
     return (
         lambda window: tiles.prepare_inputs(*reader.read(window), card.inputs),
@@ -346,8 +351,8 @@ def _filtered(task: Task, reader: SceneReader, rule: labels.Rule) -> tuple[np.nd
     bands, nodata = reader.read()
     image = tiles.prepare_inputs(bands, nodata, "filtered", rule, metres, scl)
     hidden = rule.hidden(scl)
-    void = nodata if rule.nodata == "mask" else np.zeros_like(nodata)  # as the labels that it learned
-    return image, void if hidden is None else void | hidden
+    is_nodata = nodata if rule.nodata == "mask" else np.zeros_like(nodata)  # as the labels that it learned
+    return image, is_nodata if hidden is None else is_nodata | hidden
 
 
 def _write(task: Task, mapped: Map | str, legend: Sequence[SeaIceClass]) -> dict:
@@ -360,7 +365,10 @@ def _write(task: Task, mapped: Map | str, legend: Sequence[SeaIceClass]) -> dict
         try:
             scenes.write_confidence(task.confidence, mapped.percent, *grid)
             scenes.write_classes(task.map, mapped.codes, *grid, legend)
-            write_json(task.record, {"key": mapped.key, "sure": mapped.sure, "rasters": task.made()})
+            write_json(
+                task.record,
+                {"key": mapped.key, "confidence_sum": mapped.confidence_sum, "rasters": task.made()},
+            )
         except InputError as error:  # not the scene's fault
             return row | {"fatal": str(error)}
     counts = labels.histogram(mapped.codes)
@@ -379,7 +387,7 @@ def _write(task: Task, mapped: Map | str, legend: Sequence[SeaIceClass]) -> dict
         | {f"{names[code]}_km2": area for code, area in areas.items()}
         | {
             "ice_concentration": concentration(areas if mapped.crs else shares, legend),
-            "mean_confidence": mapped.sure / valid if valid else np.nan,
+            "mean_confidence": mapped.confidence_sum / valid if valid else np.nan,
             "current": mapped.current,
             "item": item,
         }

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from seaicekit.classes import LEGEND, SeaIceClass
-from seaicekit.files import InputError
+from seaicekit.files import InputError, require
 from seaicekit.thresholds import Thresholds, scene_histogram
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def curves(history: pd.DataFrame | list[dict]) -> Figure:
 
 def live_curves() -> Callable[[list[dict]], None]:
     """Show `curves` in a notebook cell; return a function that redraws them for the epochs so far."""
+    require("lab", "a live figure", "IPython")
     from IPython.display import display
 
     shown = display("Waiting for the first epoch …", display_id=True)

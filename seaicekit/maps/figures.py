@@ -14,7 +14,7 @@ from seaicekit import labels, scenes
 from seaicekit.classes import LEGEND, NODATA, Legend, SeaIceClass
 from seaicekit.evaluation import CLOUDY
 from seaicekit.files import atomic_write
-from seaicekit.labels import provenance
+from seaicekit.labels import label_provenance
 from seaicekit.thresholds import Thresholds
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def strata(path: str | os.PathLike, label_path: str | os.PathLike, tiles: pd.Dat
         The scene's rows of the tile index. Tiles with at least 10 % cloud and shadow, the paper's upper
         stratum, are tinted; each bears its share in per cent.
     """
-    rule = labels.Rule.from_dict((provenance(label_path) or {"rule": labels.Rule().to_dict()})["rule"])
+    rule = labels.Rule.from_dict((label_provenance(label_path) or {"rule": labels.Rule().to_dict()})["rule"])
     picture, legend = read_picture(path), rule.thresholds.legend
     filtered = np.repeat(labels.filter_scene(scenes.open_scene(path), rule).values[..., None], 3, axis=2)
     filtered[scenes.read_codes(label_path) == NODATA] = NODATA_GREY

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from seaicekit import scenes, training
-from seaicekit.files import PARTIAL, InputError, read_json, sha256, write_json
+from seaicekit.files import LOCK, PARTIAL, InputError, read_json, sha256, write_json
 from seaicekit.pipeline import chain
 from seaicekit.pipeline.chain import STAGES
 from seaicekit.pipeline.parameters import RunParameters, stage_values
@@ -123,7 +123,12 @@ def _is_complete(stage: object) -> bool:
 def outputs(out: Path, stage: str) -> dict[str, str]:
     """Return path → checksum of each output file of a stage, below the run's folder."""
     places = [out / name for name in OUTPUTS[stage]]
-    paths = [path for place in places for path in (place, *place.rglob("*")) if path.is_file()]
+    paths = [
+        path
+        for place in places
+        for path in (place, *place.rglob("*"))
+        if path.is_file() and path.name != LOCK
+    ]
     return {str(path.relative_to(out)): _digest(path) for path in sorted(paths) if PARTIAL not in str(path)}
 
 

@@ -1,7 +1,7 @@
 """The brightness cuts: their values, their fit to points, and the points themselves."""
 
 from seaicekit.thresholds.areas import square_kilometres
-from seaicekit.thresholds.cuts import Thresholds, presets, provenance
+from seaicekit.thresholds.cuts import Thresholds, cuts_provenance, presets
 from seaicekit.thresholds.fitting import Fit, accuracy_curve, fit_cuts
 from seaicekit.thresholds.geojson import (
     Grid,
@@ -31,13 +31,13 @@ __all__ = [
     "as_integer",
     "best_cuts",
     "brightness",
+    "cuts_provenance",
     "fit_cuts",
     "get_object",
     "parse_geojson",
     "plain_name",
     "point_coordinates",
     "presets",
-    "provenance",
     "scene_histogram",
     "score_classes",
     "square_kilometres",

@@ -77,6 +77,12 @@ class Thresholds(Cuts):
         classes = {(entry.code, entry.column) for entry in (*LEGEND, *(each.entry for each in self.ranges))}
         if any(len(set(part)) != len(classes) for part in zip(*classes, strict=True)):
             raise InputError("ranges: one code has two names, or one name two codes; give each class its own")
+        columns = set(self.legend.columns)
+        for column in columns:
+            if f"{column}_km2" in columns:
+                raise InputError(
+                    f"ranges: {column}_km2 is the column of the area of {column}; give the class another name"
+                )
         return self
 
     @property
@@ -254,7 +260,7 @@ class Thresholds(Cuts):
         path
         provenance : dict, optional
             Where the cuts come from, as JSON values: who, when, which scenes, points, score. Only the file
-            has it, for `seaicekit.thresholds.provenance`.
+            has it, for `seaicekit.thresholds.cuts_provenance`.
         """
         extra = {} if provenance is None else {"provenance": provenance}
         write_json(path, {"format": FORMAT, **self.to_dict(), **extra})
@@ -315,7 +321,7 @@ def _read(path: str | os.PathLike) -> tuple[dict, dict]:
     return values, provenance
 
 
-def provenance(path: str | os.PathLike) -> dict:
+def cuts_provenance(path: str | os.PathLike) -> dict:
     """Read where a file's cuts come from, as given to `Thresholds.save`; empty if nothing was given.
 
     Raises
@@ -338,7 +344,7 @@ def presets(folder: str | os.PathLike | None = None) -> dict[str, Path]:
     Returns
     -------
     dict
-        Name → path, for `Thresholds.load` and `provenance`.
+        Name → path, for `Thresholds.load` and `cuts_provenance`.
 
     Raises
     ------

@@ -10,7 +10,7 @@ import numpy as np
 
 from seaicekit import labels
 from seaicekit.files import InputError
-from seaicekit.labels import Rule, provenance
+from seaicekit.labels import Rule, label_provenance
 
 Inputs = Literal["rgb", "grey", "filtered"]
 
@@ -32,7 +32,7 @@ def labelling_rule(raster: str | os.PathLike) -> tuple[Rule, tuple[int, int] | N
 
     For a raster that `seaicekit.autolabel` did not make: the paper's rule and None.
     """
-    made = provenance(raster)
+    made = label_provenance(raster)
     return (Rule.from_dict(made["rule"]), made["ends"]) if made else (Rule(), None)
 
 

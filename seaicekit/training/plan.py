@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LEAST = 96  # pixels a side of a tile, without margins that maps throw away (seaicekit.mapping.blend)
 # What may change from an interrupted training to its resumption; of the batch, only how ranks share it.
-FREE = {"tiles", "out_dir", "epochs", "batch", "threads", "resume"}
+MAY_CHANGE_ON_RESUME = {"tiles", "out_dir", "epochs", "batch", "threads", "resume"}
 SIDES = ("train", "test")
 
 
@@ -83,7 +83,11 @@ class Plan:
         rasters = {str(raster) for raster in self.targets.values() if raster} or set(self.table["labels"])
         contents = "".join(sha256(raster) for raster in sorted(rasters))
         return {
-            "settings": {name: value for name, value in self.job.model_dump().items() if name not in FREE},
+            "settings": {
+                name: value
+                for name, value in self.job.model_dump().items()
+                if name not in MAY_CHANGE_ON_RESUME
+            },
             "global batch": self.job.batch * ranks,
             "tiles": sha256(self.job.tiles),
             "targets": hashlib.sha256(contents.encode()).hexdigest(),

@@ -1,7 +1,7 @@
-"""What a rank and its launcher tell each other: progress, errors, and which process a rank is.
+"""Status files between a rank and its launcher.
 
-They talk by small files in the training's folder, whoever started the rank: ``progress.json`` by rank 0, and
-one of each rank with its process and its state.
+They lie in the training's folder, whoever started the rank: ``progress.json`` of rank 0, and one file of each
+rank with its process, its state and its error.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REPORT_SECONDS = 0.5  # between two reports of progress
 GRACE_SECONDS = 2.0  # after the first rank's failure, for the others to report theirs
 STALL = "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"  # Horovod's own check for ranks that do not come; ours, too
 STALL_SECONDS = 300
-AGAIN = "train again with resume=True to go on from the last checkpoint"
+RESUME_HINT = "train again with resume=True to go on from the last checkpoint"
 # Errors of a rank that only follow from another rank's end.
 CONSEQUENCES = {"HorovodInternalError", "Terminated", "UnknownError"}
 
@@ -129,9 +129,9 @@ class Watch:
             cause = _first_cause(self._ranks())  # None where a rank was done just before it was looked for
             if cause:
                 raise cause
-        # A process that is there but not at work keeps Gloo content, and Horovod's check was seen to sleep.
+        # Gloo does not notice a stopped process, and Horovod's stall check does not fire.
         if self._silence() > self._patience > 0:
-            raise TrainingError(f"no step for {self._patience} s ({STALL}), so a rank hangs; {AGAIN}")
+            raise TrainingError(f"no step for {self._patience} s ({STALL}), so a rank hangs; {RESUME_HINT}")
 
     def kill(self) -> None:
         """Kill what ranks are left on this host, also such as are stopped."""
@@ -163,17 +163,17 @@ def _first_cause(ranks: dict[int, dict]) -> Exception | None:
             return TrainingError(f"rank {number} failed: {rank['kind']}: {rank['text']}")
     for number, rank in ranks.items():
         if _state(rank) == "gone":
-            return TrainingError(f"rank {number} was killed, perhaps for want of memory; {AGAIN}")
+            return TrainingError(f"rank {number} was killed, perhaps for want of memory; {RESUME_HINT}")
     for number, rank in ranks.items():
         if failed and _state(rank) == "running":
-            return TrainingError(f"rank {number} no longer answers, and the others gave it up; {AGAIN}")
+            return TrainingError(f"rank {number} no longer answers, and the others gave it up; {RESUME_HINT}")
     for number, rank in failed.items():
-        return TrainingError(f"rank {number} failed: {rank['text'] or rank['kind']}; {AGAIN}")
+        return TrainingError(f"rank {number} failed: {rank['text'] or rank['kind']}; {RESUME_HINT}")
     return None
 
 
 def _state(rank: dict) -> str:
-    """Return "running", "done", "failed", or "gone" for a process of this host that ended without a word."""
+    """Return "running", "done", "failed", or "gone" for a process of this host that ended without writing a state."""
     gone = rank["state"] == "running" and rank["host"] == platform.node() and _process(rank) is None
     return "gone" if gone else rank["state"]
 

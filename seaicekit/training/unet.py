@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
-from seaicekit.files import InputError
+from seaicekit.files import InputError, require
 
 if TYPE_CHECKING:
     import keras
@@ -50,6 +50,7 @@ def build(
     InputError
         A width or depth out of range, an unknown normalisation.
     """
+    require("train", "a network", "tensorflow", "keras")
     import keras
     from keras import layers
 

@@ -23,6 +23,24 @@ def spark():
         yield session
 
 
+@pytest.mark.parametrize(
+    ("options", "keywords", "expected"),
+    [
+        (None, {"workers": 4}, ("processes", 4)),
+        (sik.labels.EngineOptions(workers=4), {}, ("processes", 4)),
+        (sik.labels.EngineOptions(workers=4), {"engine": "dask"}, ("dask", 4)),
+        (sik.labels.EngineOptions(engine="spark"), {"workers": 4}, ("spark", 4)),
+    ],
+)
+def test_processes_label_where_no_engine_is_set(tmp_path, monkeypatch, options, keywords, expected):
+    def mapper(engine, workers, master):
+        raise sik.InputError(f"{engine} {workers}")
+
+    monkeypatch.setattr(engines, "mapper", mapper)
+    with pytest.raises(sik.InputError, match="^{} {}$".format(*expected)):
+        sik.autolabel(["a.tif"], tmp_path, None, options, progress=False, **keywords)
+
+
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
     """A cloudy synthetic scene with a declared swath edge, one without CRS or declaration, and real ones."""
@@ -61,7 +79,7 @@ def test_engines_and_blocks_give_identical_bytes(mixed, spark, tmp_path):
         out = tmp_path / f"{engine}_{block}"
         table = sik.autolabel(mixed, out, engine=engine, block=block, workers=workers)
         assert contents(out) == expected, (engine, block)
-        assert sorted(p.name for p in out.iterdir()) == sorted([*expected, "labels.csv"])
+        assert sorted(p.name for p in out.iterdir()) == sorted([*expected, "labels.csv", ".lock"])
         pd.testing.assert_frame_equal(table.drop(columns="labels"), first.drop(columns="labels"))
 
 
@@ -142,7 +160,8 @@ def test_a_bad_scene_is_set_aside_or_ends_the_work(tmp_path, small, engine):
     with pytest.raises(sik.InputError, match=r"bad\.tif"):
         sik.autolabel([good, bad], tmp_path / "out", engine=engine)
     assert {path.name for path in (tmp_path / "out").iterdir()} <= {
-        f"{Path(good).stem}.tif"
+        ".lock",
+        f"{Path(good).stem}.tif",
     }  # whole, or not there
     table = sik.autolabel(
         [good, bad, tmp_path / "none.tif"], tmp_path / "out", engine=engine, errors="quarantine"

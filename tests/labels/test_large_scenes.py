@@ -20,7 +20,8 @@ import rasterio
 
 import seaicekit as sik
 from seaicekit import engines
-from seaicekit.labels import provenance
+from seaicekit.labels import label_provenance
+from seaicekit.labels.folder import hold_folder
 from seaicekit.labels.tasks import SceneTask, start_scene
 
 LABEL = """
@@ -32,7 +33,7 @@ if __name__ == "__main__":
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.name != ".lock"}
 
 
 def free_port():
@@ -199,7 +200,7 @@ def test_options_of_a_source_make_labels_anew(tmp_path):
         table = sik.autolabel(
             {"x": f"{tmp_path}/{source}"}, tmp_path / "out", engine="serial", progress=False
         )
-        keys.add(provenance(table.labels[0])["key"])
+        keys.add(label_provenance(table.labels[0])["key"])
         expected = sik.label(sik.open_scene(f"{tmp_path}/{source}")).values
         np.testing.assert_array_equal(sik.scenes.read_codes(table.labels[0]), expected, err_msg=source)
     assert len(keys) == len(sources) - 2  # the last two are the two before them, under other names
@@ -224,7 +225,7 @@ def test_a_scene_that_broke_takes_its_old_labels_with_it(several, tmp_path):
     paths[0].write_bytes(b"broken")
     table = sik.autolabel(paths, tmp_path / "out", engine="serial", errors="quarantine", progress=False)
     assert table.labels.isna().tolist() == [True, False]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"b.tif", "labels.csv"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"b.tif", "labels.csv", ".lock"}
 
 
 def test_a_worker_that_outlived_its_run_writes_nothing(several, tmp_path):
@@ -244,6 +245,16 @@ def test_another_version_of_the_rule_makes_labels_anew(several, tmp_path, monkey
     monkeypatch.setattr("seaicekit.labels.tasks.VERSION", -1)
     sik.autolabel([path], tmp_path, engine="serial", progress=False)
     assert raster.stat().st_mtime_ns != before
+
+
+def test_a_lock_file_stays_and_is_not_in_the_way(tmp_path):
+    (tmp_path / ".lock").touch()  # of a killed run
+    before = (tmp_path / ".lock").stat().st_ino
+    with hold_folder(tmp_path), pytest.raises(sik.InputError, match="another run"), hold_folder(tmp_path):
+        pass
+    with hold_folder(tmp_path):  # once more, on the same file
+        pass
+    assert (tmp_path / ".lock").stat().st_ino == before
 
 
 def test_two_runs_never_share_a_folder(several, tmp_path):
@@ -268,7 +279,7 @@ def test_ctrl_c_leaves_no_scratch_and_no_process(several, tmp_path):
     process.communicate(timeout=60)
     assert process.returncode != 0
     assert not psutil.wait_procs(family, timeout=20)[1]
-    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+    assert [path.name for path in (tmp_path / "out").glob(".*")] == [".lock"]
 
 
 def test_progress_counts_scenes_and_megapixels(several, tmp_path, capsys):

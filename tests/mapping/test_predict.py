@@ -11,8 +11,14 @@ from conftest import write_tiff
 
 import seaicekit as sik
 from seaicekit import mapping, training
+from seaicekit.mapping import blend
+from seaicekit.training import plan
 
 SIZE = 128
+
+
+def test_training_needs_tiles_that_maps_can_be_made_of():
+    assert plan.LEAST == 2 * blend.MARGIN + blend.FADE
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from conftest import ROOT, SHARED, command, command_here
 
 import seaicekit as sik
 from seaicekit import pipeline
+from seaicekit.pipeline import resume
 
 GIGABYTE = 1e9
 
@@ -51,6 +52,13 @@ def test_demo_does_all_and_says_so(demo):
         "scenes",
         "truth",
     }
+
+
+def test_the_lock_file_of_labels_is_no_output_of_a_stage(tmp_path):
+    (tmp_path / "labels").mkdir()
+    for name in ("a.tif", ".lock"):
+        (tmp_path / "labels" / name).touch()
+    assert list(resume.outputs(tmp_path, "03_autolabel")) == [str(Path("labels", "a.tif"))]
 
 
 def test_the_same_again_runs_nothing_and_another_parameter_only_what_follows(demo):

@@ -85,6 +85,17 @@ def test_wrong_ranges_in_a_file_are_named(tmp_path, ranges):
         sik.Thresholds.load(tmp_path / "cuts.json")
 
 
+def test_no_class_has_the_name_of_the_area_of_another():
+    area = sik.thresholds.Range(3, "open water km2", "#112233", value=(1, 2))
+    with pytest.raises(sik.InputError, match="open_water_km2 is the column of the area of open_water"):
+        sik.Thresholds(ranges=[area])
+
+
+def test_ends_of_a_range_may_be_numbers_of_numpy():
+    pond = sik.thresholds.Range(3, "pond", "#112233", hue=(np.int64(90), 125))
+    assert pond == sik.thresholds.Range(3, "pond", "#112233", hue=(90, 125))
+
+
 def test_concentration_counts_water_against_all_ice():
     legend = [
         *sik.classes.LEGEND,

@@ -254,15 +254,15 @@ def test_provenance_is_kept_beside_the_cuts(tmp_path):
     cuts, told = sik.Thresholds(40, 190), {"who": "A", "points": 30, "score": {"accuracy": 0.9}}
     cuts.save(tmp_path / "a.json", told)
     assert sik.Thresholds.load(tmp_path / "a.json") == cuts
-    assert thresholds.provenance(tmp_path / "a.json") == told and "who" not in str(cuts.to_dict())
+    assert thresholds.cuts_provenance(tmp_path / "a.json") == told and "who" not in str(cuts.to_dict())
     cuts.save(tmp_path / "b.json")
-    assert thresholds.provenance(tmp_path / "b.json") == {}
+    assert thresholds.cuts_provenance(tmp_path / "b.json") == {}
 
 
 def test_presets_are_thresholds_files_with_a_source(tmp_path):
     found = thresholds.presets()
     assert sik.Thresholds.load(found["paper"]) == sik.Thresholds() and "modis" in found
-    assert all(thresholds.provenance(path)["how"] for path in found.values())
+    assert all(thresholds.cuts_provenance(path)["how"] for path in found.values())
     sik.Thresholds(1, 2).save(tmp_path / "mine.json")
     (tmp_path / "other.json").write_text("{}")
     assert set(thresholds.presets(tmp_path)) == {*found, "mine"}

@@ -227,7 +227,7 @@ def test_saved_file_holds_the_provenance_of_its_cuts(tuner, truth, paths, tmp_pa
     press(tuner, "save")
     file = tmp_path / "cal" / "thresholds.json"
     assert sik.Thresholds.load(file) == tuner.thresholds
-    saved = sik.thresholds.provenance(file)
+    saved = sik.thresholds.cuts_provenance(file)
     assert (
         saved["who"] == "A. Scientist"
         and saved["points"]["count"] == count
