@@ -11,9 +11,9 @@ SCHEMA = ROOT / "seaicekit" / "pipeline" / "schemas" / "parameters.json"
 HEAD = """# Parameters
 
 For `-p NAME VALUE`, for `params.yaml` (one `name: value` a line) and in the notebooks' first cells; the number says
-in which. A list where none is meant makes a run of each value. With the defaults the network is small, so that it
-trains in minutes; `seaicekit run paper` takes the paper's values. Tiles are 256 pixels a side. Editors can check a
-file by the JSON schema `seaicekit/pipeline/schemas/parameters.json`. This page is written by
+in which. A list for a single-valued parameter makes a run of each of its values. With the defaults the network is
+small, so that it trains in minutes; `seaicekit run paper` takes the paper's values. Tiles are 256 pixels a side.
+Editors can check a file by the JSON schema `seaicekit/pipeline/schemas/parameters.json`. This page is written by
 `python docs/parameters.py`.
 
 """

@@ -198,7 +198,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _yaml(text: str, where: str) -> Any:
-    """Read YAML, and nothing but values: no code, no key twice."""
+    """Read YAML safely; refuse duplicate keys."""
     import yaml
 
     class Loader(yaml.SafeLoader):

@@ -154,7 +154,7 @@ def records(table: pd.DataFrame) -> list[dict]:
     return flat.round(6).astype(object).where(flat.notna(), None).to_dict("records")
 
 
-def save(path: str | os.PathLike, **tables: pd.DataFrame | Mapping) -> None:
+def save(path: str | os.PathLike, tables: Mapping[str, pd.DataFrame | Mapping]) -> None:
     """Write tables and plain values as one JSON object."""
     values = {name: each if isinstance(each, Mapping) else records(each) for name, each in tables.items()}
     write_json(path, values)

@@ -21,7 +21,7 @@ class LabelParameters(EngineOptions, RuleOptions, SplitOptions):
 class RunParameters(TrainOptions, LabelParameters, CutOptions, SceneOptions):
     """The parameters of a whole run: what ``params.yaml`` and ``-p`` may hold.
 
-    In ``params.yaml`` a list where none is meant makes a run of each of its values.
+    In ``params.yaml`` a list for a single-valued parameter makes a run of each of its values.
     """
 
 

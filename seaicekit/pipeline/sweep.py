@@ -1,4 +1,4 @@
-"""A grid of runs: each parameter that is a list where none is meant gives a run of each of its values."""
+"""A grid of runs: a list for a single-valued parameter makes a run of each of its values."""
 
 from __future__ import annotations
 
