@@ -32,17 +32,17 @@ class InputError(ValueError):
     """Something the user gave cannot be used: one line that names it, the cause and the way out."""
 
 
-def require(extra: str, purpose: str, *modules: str) -> None:
-    """Check that the modules of an optional extra are installed, without importing them.
+def require(extra: str | None, purpose: str, *modules: str) -> None:
+    """Check that optional modules are installed, without importing them.
 
     Parameters
     ----------
-    extra : str
-        Name of the extra in ``pyproject.toml``.
+    extra : str or None
+        Name of the extra in ``pyproject.toml``; None if a module is a package that is installed by itself.
     purpose : str
         What needs it; the error message begins with it.
     *modules : str
-        Modules that the extra brings.
+        Modules that are needed.
 
     Raises
     ------
@@ -54,10 +54,14 @@ def require(extra: str, purpose: str, *modules: str) -> None:
     >>> require("spark", "engine spark", "no_such_module")
     Traceback (most recent call last):
     seaicekit.files.InputError: engine spark needs no_such_module: pip install 'seaicekit[spark]'
+    >>> require(None, "a tile index", "no_such_module")
+    Traceback (most recent call last):
+    seaicekit.files.InputError: a tile index needs no_such_module: pip install no_such_module
     """
     for module in modules:
         if find_spec(module) is None:
-            raise InputError(f"{purpose} needs {module}: pip install 'seaicekit[{extra}]'")
+            package = f"'seaicekit[{extra}]'" if extra else module
+            raise InputError(f"{purpose} needs {module}: pip install {package}")
 
 
 def require_store(path: str) -> None:

@@ -21,7 +21,7 @@ FUNCTIONS = {
     "sik.ThresholdTuner([scene])": "lab",
     "sik.maps.interactive({'scene': scene})": "lab",
     "sik.maps.save_html({'scene': scene}, folder / 'map.html')": "lab",
-    "sik.tiles.index_tiles(table, folder / 'tiles.parquet')": "train",
+    "sik.tiles.index_tiles(table, folder / 'tiles.parquet')": None,
     "sik.train(scene, folder / 'model')": "train",
     "sik.training.build()": "train",
     "sik.predict(model, [scene], folder / 'maps')": "train",

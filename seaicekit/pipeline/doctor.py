@@ -38,20 +38,19 @@ class Finding:
 
     Attributes
     ----------
-    what : str
-        Its name.
+    name : str
     state : "ok", "warning" or "missing"
         Missing is what seaicekit cannot do without.
-    found : str
+    detail : str
         What is there.
-    do : str
-        What to do about it; empty where all is well.
+    remedy : str
+        What to do about it; empty where nothing is wrong.
     """
 
-    what: str
+    name: str
     state: State
-    found: str
-    do: str = ""
+    detail: str
+    remedy: str = ""
 
 
 def examine() -> list[Finding]:
@@ -101,13 +100,14 @@ def table(findings: list[Finding]) -> str:
     missing  Java  8
                    -> unset JAVA_HOME
     """
-    width = max(len(each.what) for each in findings)
+    width = max(len(each.name) for each in findings)
     indent = " " * (11 + width)
     lines = []
     for each in findings:
-        lines.append(f"{each.state:<9}{each.what:<{width}}  {each.found}")
+        lines.append(f"{each.state:<9}{each.name:<{width}}  {each.detail}")
         lines += [
-            f"{indent}{'  ' if number else '->'} {line}" for number, line in enumerate(each.do.splitlines())
+            f"{indent}{'  ' if number else '->'} {line}"
+            for number, line in enumerate(each.remedy.splitlines())
         ]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -134,10 +134,10 @@ def _run(command: list[str], seconds: float = 30) -> tuple[int, str]:
 
 
 def _python() -> Finding:
-    found = f"{platform.python_version()}, {sys.executable}"
+    detail = f"{platform.python_version()}, {sys.executable}"
     if sys.version_info[:2] == (3, 11):
-        return Finding("Python", "ok", found)
-    return Finding("Python", "missing", found, "make an environment with Python 3.11")
+        return Finding("Python", "ok", detail)
+    return Finding("Python", "missing", detail, "make an environment with Python 3.11")
 
 
 def _packages() -> Finding:
@@ -177,10 +177,10 @@ def _java() -> Finding:
     version = re.search(r'version "(?:1\.)?(\d+)[^"]*"', output)
     if code or not version:
         return Finding("Java", "missing", f"{source} is {home}, where no Java runs", out)
-    found = f"{version[1]}, from {source}"
+    detail = f"{version[1]}, from {source}"
     if int(version[1]) not in SPARKS_JAVA:
-        return Finding("Java", "missing", f"{found}; Spark 3.5 needs 8, 11 or 17", out)
-    return Finding("Java", "ok", found)
+        return Finding("Java", "missing", f"{detail}; Spark 3.5 needs 8, 11 or 17", out)
+    return Finding("Java", "ok", detail)
 
 
 def _spark(java: Finding) -> Finding:
@@ -200,9 +200,9 @@ def _spark(java: Finding) -> Finding:
 
 
 def _tensorflow() -> Finding:
-    found = _version("tensorflow-cpu") or _version("tensorflow")
-    if found:
-        return Finding("TensorFlow", "ok", found)
+    version = _version("tensorflow-cpu") or _version("tensorflow")
+    if version:
+        return Finding("TensorFlow", "ok", version)
     return Finding(
         "TensorFlow",
         "missing",
@@ -238,8 +238,8 @@ def _compiler(horovod: Finding) -> Finding:
         return Finding("compiler", "ok", f"g++, make, {cmake}")
     state: State = "missing" if horovod.state == "missing" else "warning"
     why = "to build Horovod" if state == "missing" else "only needed to build Horovod anew"
-    do = "install a C++ compiler and make; on Debian and Ubuntu: apt-get install g++ make"
-    return Finding("compiler", state, f"no {', no '.join(absent)}; {why}", do)
+    remedy = "install a C++ compiler and make; on Debian and Ubuntu: apt-get install g++ make"
+    return Finding("compiler", state, f"no {', no '.join(absent)}; {why}", remedy)
 
 
 def _gpu() -> Finding:
@@ -261,20 +261,20 @@ def _memory() -> Finding:
 
     total, limit = psutil.virtual_memory().total, CGROUP.read_text().strip() if CGROUP.exists() else "max"
     gigabytes = (total if limit == "max" else min(total, int(limit))) / 1e9
-    found = f"{gigabytes:.1f} GB, {os.cpu_count()} cores"
+    detail = f"{gigabytes:.1f} GB, {os.cpu_count()} cores"
     if gigabytes >= MEMORY_GB:
-        return Finding("memory", "ok", found)
+        return Finding("memory", "ok", detail)
     return Finding(
         "memory",
         "warning",
-        f"{found}; the demo takes about {MEMORY_GB:g} GB",
+        f"{detail}; the demo takes about {MEMORY_GB:g} GB",
         "train with -p launcher inprocess -p ranks 1, label with -p engine serial",
     )
 
 
 def _disk() -> Finding:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
-    found = f"{free:.1f} GB free in {Path.cwd()}"
+    detail = f"{free:.1f} GB free in {Path.cwd()}"
     if free >= DISK_GB:
-        return Finding("disk", "ok", found)
-    return Finding("disk", "warning", found, f"free some space; the demo takes about {DISK_GB:g} GB")
+        return Finding("disk", "ok", detail)
+    return Finding("disk", "warning", detail, f"free some space; the demo takes about {DISK_GB:g} GB")

@@ -96,51 +96,55 @@ def run(
     parameters = folder.check_inputs(out, parameters)
     steps = resume.plan(out, parameters, again)
     _check_extras([step.stage for step in steps if step.run and step.stage in only], parameters)
-    behind = [step for step in steps[: STAGES.index(only[-1])] if step.run and step.stage not in only]
-    if behind:
+    missing = [step for step in steps[: STAGES.index(only[-1])] if step.run and step.stage not in only]
+    if missing:
         raise InputError(
-            f"{behind[0].stage}: {behind[0].why} in {out}, and {only[-1]} needs it; run it first"
+            f"{missing[0].stage}: {missing[0].why} in {out}, and {only[-1]} needs it; run it first"
         )
     fresh = not (out / RUN_MARKER).exists()
     created = folder.prepare(out)
     with folder.locked(out):
-        this = Execution(out, parameters, resume.Record(out), progress)
+        execution = Execution(out, parameters, resume.Record(out), progress)
         try:
-            _run_stages(this, again, only, others)
+            _run_stages(execution, again, only, others)
         except StageError as error:
             unusable = error.failure["error"].startswith("InputError: ")
-            if fresh and unusable and not any(each["done"] for each in this.record.stages.values()):
+            if fresh and unusable and not any(each["done"] for each in execution.record.stages.values()):
                 folder.remove_run(out, created)
             else:
-                _write_manifest(this, error.failure)
+                _write_manifest(execution, error.failure)
             if unusable:
                 raise InputError(error.failure["error"].removeprefix("InputError: ")) from None
             raise
-        return _write_manifest(this)
+        return _write_manifest(execution)
 
 
-def _run_stages(this: Execution, again: Sequence[str], only: Sequence[str], others: Sequence[Path]) -> None:
+def _run_stages(
+    execution: Execution, again: Sequence[str], only: Sequence[str], others: Sequence[Path]
+) -> None:
     """Run, copy or leave each stage in turn."""
     for number, stage in enumerate(STAGES, 1):
-        step = resume.next_step(stage, this.out, this.parameters, this.record, again)
+        step = resume.next_step(stage, execution.out, execution.parameters, execution.record, again)
         if stage not in only and step.run:  # nothing was asked of it, nor of those after it
             return
         pending = stage in only and step.run
         source = None
         if pending and others and stage not in again:
-            source = resume.find_shared(stage, resume.stage_inputs(stage, this.out, this.parameters), others)
+            source = resume.find_shared(
+                stage, resume.stage_inputs(stage, execution.out, execution.parameters), others
+            )
         why = f"shared with {source.name}" if source else step.why
-        this.done[stage] = {"run": pending and not source, "why": why}
+        execution.done[stage] = {"run": pending and not source, "why": why}
         label = f"{number}/{len(STAGES)} {stage}"
-        if this.progress and not this.done[stage]["run"]:
+        if execution.progress and not execution.done[stage]["run"]:
             print(f"{label}: {why}", file=sys.stderr)
         if pending:
-            for name in ("run.json", "report.html"):  # of a run before, which are no longer so
-                (this.out / name).unlink(missing_ok=True)
+            for name in ("run.json", "report.html"):  # of a run before, which are outdated
+                (execution.out / name).unlink(missing_ok=True)
             if source:
-                _copy_stage(this, stage, source)
+                _copy_stage(execution, stage, source)
             else:
-                _run_stage(this, stage, label)
+                _run_stage(execution, stage, label)
 
 
 def _check_extras(stages: Sequence[str], parameters: RunParameters) -> None:
@@ -149,46 +153,52 @@ def _check_extras(stages: Sequence[str], parameters: RunParameters) -> None:
         require("batch", "running notebooks", "papermill", "nbconvert", "ipykernel")
     if {"02_calibrate", "05_map"} & set(stages):
         require("lab", "running notebooks", "leafmap", "bqplot", "anywidget", "bokeh", "server_thread")
+    if "01_scenes" in stages and parameters.search:
+        require("stac", "a search", "pystac_client", "odc.stac")
     if "03_autolabel" in stages and parameters.engine == "spark":
         engines.require_spark()
     if "04_train" in stages:
         training.require_horovod()
+    if "05_map" in stages:
+        require("train", "mapping scenes", "tensorflow", "keras")
+    if "03_autolabel" in stages:  # last, for the extras of Spark and of training have it
+        require(None, "a tile index", "pyarrow")
 
 
-def _run_stage(this: Execution, stage: str, label: str) -> None:
+def _run_stage(execution: Execution, stage: str, label: str) -> None:
     """Run one notebook, from a clean start or where an interrupted one with the same inputs stopped."""
-    inputs = resume.stage_inputs(stage, this.out, this.parameters)
-    resumes = this.record.interrupted(stage, inputs) and stage in ("03_autolabel", "04_train")
-    _keep_cuts(this, stage)
-    before = this.record.stages.get(stage)
-    values = stage_values(this.parameters, stage, given=True) | {"run_dir": str(this.out)}
+    inputs = resume.stage_inputs(stage, execution.out, execution.parameters)
+    resumes = execution.record.interrupted(stage, inputs) and stage in ("03_autolabel", "04_train", "05_map")
+    _keep_cuts(execution, stage)
+    before = execution.record.stages.get(stage)
+    values = stage_values(execution.parameters, stage, given=True) | {"run_dir": str(execution.out)}
     if resumes and stage == "04_train":
         values["resume"] = True
     with (
-        resume.backed_up(stage, this.out) if stage == STAGES[0] else contextlib.nullcontext()
+        resume.backed_up(stage, execution.out) if stage == STAGES[0] else contextlib.nullcontext()
     ):  # downloads take long
-        resume.clear(this.out, stage, keep=resumes)
-        this.record.begin(stage, inputs)
+        resume.clear(execution.out, stage, keep=resumes)
+        execution.record.begin(stage, inputs)
         start = time.perf_counter()
         try:
             with memory_watch() as memory:
-                execute(stage, this.out, values, {"desc": label} if this.progress else False)
+                execute(stage, execution.out, values, {"desc": label} if execution.progress else False)
         except StageError:
             if before and stage == STAGES[0]:
-                this.record.restore(stage, before)
+                execution.record.restore(stage, before)
             raise
-    this.record.finish(stage, time.perf_counter() - start, memory["peak"])
+    execution.record.finish(stage, time.perf_counter() - start, memory["peak"])
 
 
-def _keep_cuts(this: Execution, stage: str) -> None:
+def _keep_cuts(execution: Execution, stage: str) -> None:
     """Set cuts aside that somebody saved into the folder since, for the stage is about to write its own."""
-    entry = this.record.stages.get(stage, {"done": True})
-    path, written = this.out / "thresholds.json", entry.get("outputs", {})
+    entry = execution.record.stages.get(stage, {"done": True})
+    path, written = execution.out / "thresholds.json", entry.get("outputs", {})
     if (
         stage == "02_calibrate"
         and entry["done"]  # else it was being written when the run was stopped
         and path.exists()
-        and resume.outputs(this.out, stage).get(path.name) != written.get(path.name)
+        and resume.outputs(execution.out, stage).get(path.name) != written.get(path.name)
     ):
         aside = path.with_name("thresholds-by-hand.json")
         os.replace(path, aside)
@@ -197,29 +207,29 @@ def _keep_cuts(this: Execution, stage: str) -> None:
         )
 
 
-def _copy_stage(this: Execution, stage: str, source: Path) -> None:
+def _copy_stage(execution: Execution, stage: str, source: Path) -> None:
     """Take a stage's outputs from another run, with the time that they took there."""
-    _keep_cuts(this, stage)
-    resume.clear(this.out, stage)
-    this.record.begin(stage, {})  # an interrupted copy has no inputs, so nothing resumes from it
-    resume.copy(stage, source, this.out)
+    _keep_cuts(execution, stage)
+    resume.clear(execution.out, stage)
+    execution.record.begin(stage, {})  # an interrupted copy has no inputs, so nothing resumes from it
+    resume.copy(stage, source, execution.out)
     theirs = resume.Record(source).stages[stage]
-    this.record.begin(stage, resume.stage_inputs(stage, this.out, this.parameters))
-    this.record.finish(stage, theirs["seconds"], theirs["memory"])
+    execution.record.begin(stage, resume.stage_inputs(stage, execution.out, execution.parameters))
+    execution.record.finish(stage, theirs["seconds"], theirs["memory"])
 
 
-def _write_manifest(this: Execution, failure: dict | None = None) -> dict:
+def _write_manifest(execution: Execution, failure: dict | None = None) -> dict:
     """Write ``run.json`` and ``report.html``, of a run that failed, too; return the manifest."""
-    out, record = this.out, this.record
-    finished = {stage: record.stages[stage] for stage in this.done if record.stages[stage]["done"]}
+    out, record = execution.out, execution.record
+    finished = {stage: record.stages[stage] for stage in execution.done if record.stages[stage]["done"]}
     seconds = {stage: each["seconds"] for stage, each in finished.items()}
     peak = max((each["memory"] for each in finished.values()), default=0)
     manifest: dict[str, Any] = {
-        "started": this.started,
-        "parameters": this.parameters.model_dump(mode="json"),
+        "started": execution.started,
+        "parameters": execution.parameters.model_dump(mode="json"),
         "versions": resume.versions(),
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
-        "stages": this.done,
+        "stages": execution.done,
         "figures": {
             "seconds": seconds,
             "total_seconds": round(sum(seconds.values()), 2),

@@ -36,7 +36,8 @@ def guarded_kernel() -> Iterator[type]:
         """Starts kernels with the token in their environment."""
 
         async def _async_pre_start_kernel(self, **options):
-            return await super()._async_pre_start_kernel(**options | {"env": os.environ | {TOKEN: token}})
+            environment = dict(options.get("env") or os.environ) | {TOKEN: token}
+            return await super()._async_pre_start_kernel(**options | {"env": environment})
 
     guard = subprocess.Popen([sys.executable, __file__, token], stdin=subprocess.PIPE, start_new_session=True)
     try:

@@ -69,7 +69,7 @@ def index_tiles(
         No scene, or no tile with data; a label raster that is missing or of another shape; scenes that do not
         come apart as asked.
     """
-    require("train", "a tile index", "pyarrow")
+    require(None, "a tile index", "pyarrow")
     import pandas as pd
 
     chosen = SplitOptions.of(options, **changes)
@@ -100,7 +100,7 @@ def read_tiles(path: str | os.PathLike) -> pd.DataFrame:
     InputError
         It is missing, or is no such table.
     """
-    require("train", "a tile index", "pyarrow")
+    require(None, "a tile index", "pyarrow")
     import pandas as pd
 
     try:

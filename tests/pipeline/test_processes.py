@@ -33,7 +33,9 @@ def test_memory_watch_leaves_a_child_that_the_caller_starts(sleeper):
 
 def test_a_guarded_kernels_children_are_ended_and_the_callers_are_not(sleeper):
     async def kernel_environment(manager):
-        options = await manager(kernel_name="python3")._async_pre_start_kernel()
+        options = await manager(kernel_name="python3")._async_pre_start_kernel(
+            env=os.environ | {"GIVEN": "1"}
+        )
         return options[1]["env"]
 
     with guarded_kernel() as manager:
@@ -41,4 +43,5 @@ def test_a_guarded_kernels_children_are_ended_and_the_callers_are_not(sleeper):
         environment = asyncio.run(kernel_environment(manager))
         own = subprocess.Popen(SLEEP, env=environment, start_new_session=True)
     own.wait(5)
+    assert environment["GIVEN"] == "1" and environment[TOKEN]
     assert child.poll() is None and TOKEN not in os.environ
