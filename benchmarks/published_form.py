@@ -1,7 +1,8 @@
 """The filter and the colour rule as published, and written leanly: what ours is measured against.
 
 Both follow the steps of arXiv 2403.13135, section III, in OpenCV calls on a whole scene: `three_channels` as
-its authors' scripts do, on colour images throughout; `one_channel` the leanest form without look-up tables, on grey images.
+its authors' scripts do, on colour images throughout; `one_channel` is the leanest form without look-up
+tables, on grey images.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ class RunError(InputError):
 def hold_folder(out_dir: str | os.PathLike) -> Iterator[str]:
     """Hold an output folder for one run; yield its scratch folder, which is removed at the end.
 
-    What a killed run left there is removed at the start; the system released its lock. The lock file stays. A folder in an
-    object store cannot be locked, so two runs must not write into it at the same time.
+    What a killed run left there is removed at the start; the system released its lock. The lock file
+    stays. A folder in an object store cannot be locked, so two runs must not write into it at the same time.
 
     Raises
     ------

@@ -65,7 +65,7 @@ class ScenePixels:
         return refused
 
     def retry(self) -> None:
-        """Try scenes again that could not be opened; between calls none is tried twice, as servers fail slowly."""
+        """Let scenes that could not be opened be tried again, each once, as servers fail slowly."""
         self._broken.clear()
 
     def grid(self, scene: Any) -> Grid:
