@@ -173,7 +173,7 @@ def _first_cause(ranks: dict[int, dict]) -> Exception | None:
 
 
 def _state(rank: dict) -> str:
-    """Return "running", "done" or "failed"; "gone" where a process of this host wrote no state before it ended."""
+    """Return "running", "done", "failed", or "gone": a process of this host that ended without a state."""
     gone = rank["state"] == "running" and rank["host"] == platform.node() and _process(rank) is None
     return "gone" if gone else rank["state"]
 
